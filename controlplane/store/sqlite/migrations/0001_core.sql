@@ -1,0 +1,103 @@
+-- Grants, approvals, policy, targets, sessions, keys. Times are microseconds since 1970. `body` is the serialized
+-- message of postern.v1 that the row is about; the columns beside it are those that queries need.
+
+CREATE TABLE grants (
+  id             TEXT NOT NULL PRIMARY KEY,
+  agent          TEXT NOT NULL,
+  target         TEXT NOT NULL,
+  state          INTEGER NOT NULL,
+  -- NULL until it is active for the first time.
+  expire_time    INTEGER,
+  -- Lifetime that was granted; the clock starts when it becomes active.
+  ttl_seconds    INTEGER NOT NULL,
+  request_id     TEXT NOT NULL,
+  request_digest BLOB NOT NULL,
+  version        INTEGER NOT NULL,
+  body           BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE UNIQUE INDEX grants_request ON grants (agent, request_id);
+CREATE INDEX grants_target ON grants (target, id);
+CREATE INDEX grants_state ON grants (state, expire_time);
+
+CREATE TABLE approvals (
+  id       TEXT NOT NULL PRIMARY KEY,
+  kind     INTEGER NOT NULL,
+  state    INTEGER NOT NULL,
+  agent    TEXT NOT NULL,
+  -- Person or group that answers for the agent, as it was when the approval was opened.
+  owner    TEXT NOT NULL,
+  grant_id TEXT NOT NULL,
+  digest   BLOB NOT NULL,
+  -- When it expires if nothing happens; NULL once nothing can.
+  deadline INTEGER,
+  version  INTEGER NOT NULL,
+  body     BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+-- One approval at a time for one thing (state 1 is PENDING, kind 2 STATEMENT): a repeat joins it.
+CREATE UNIQUE INDEX approvals_pending ON approvals (grant_id, digest) WHERE state = 1 AND kind = 2;
+CREATE INDEX approvals_state ON approvals (state, id);
+CREATE INDEX approvals_grant ON approvals (grant_id);
+CREATE INDEX approvals_deadline ON approvals (deadline) WHERE deadline IS NOT NULL;
+
+-- Sessions that hold a statement for the same approval.
+CREATE TABLE approval_waiters (
+  approval_id TEXT NOT NULL REFERENCES approvals (id),
+  session_id  TEXT NOT NULL,
+  sidecar_id  TEXT NOT NULL,
+  PRIMARY KEY (approval_id, session_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE policy_revisions (
+  revision    INTEGER NOT NULL PRIMARY KEY,
+  digest      TEXT NOT NULL,
+  create_time INTEGER NOT NULL,
+  body        BLOB NOT NULL
+) STRICT;
+
+CREATE TABLE targets (
+  name            TEXT NOT NULL PRIMARY KEY,
+  version         INTEGER NOT NULL,
+  body            BLOB NOT NULL,
+  -- Sealed under the key-encryption key. Never returned.
+  sealed_password BLOB NOT NULL,
+  sealed_mask_key BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE sessions (
+  id         TEXT NOT NULL PRIMARY KEY,
+  state      INTEGER NOT NULL,
+  agent      TEXT NOT NULL,
+  target     TEXT NOT NULL,
+  grant_id   TEXT NOT NULL,
+  sidecar_id TEXT NOT NULL,
+  body       BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_agent ON sessions (agent, id);
+CREATE INDEX sessions_target ON sessions (target, id);
+CREATE INDEX sessions_grant ON sessions (grant_id);
+CREATE INDEX sessions_live ON sessions (sidecar_id, id) WHERE state <> 2;
+
+-- Answers to mutations, so that a repeated request_id is answered and not done again.
+CREATE TABLE request_ids (
+  caller      TEXT NOT NULL,
+  method      TEXT NOT NULL,
+  request_id  TEXT NOT NULL,
+  digest      BLOB NOT NULL,
+  response    BLOB NOT NULL,
+  expire_time INTEGER NOT NULL,
+  PRIMARY KEY (caller, method, request_id)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX request_ids_expire ON request_ids (expire_time);
+
+-- Private keys of the control plane itself: token signing, audit checkpoints, the internal CA.
+CREATE TABLE service_keys (
+  id             TEXT NOT NULL PRIMARY KEY,
+  -- 'token', 'audit' or 'ca'.
+  purpose        TEXT NOT NULL,
+  -- Public key PEM; for 'ca' the certificate.
+  public_pem     TEXT NOT NULL,
+  sealed_private BLOB NOT NULL,
+  create_time    INTEGER NOT NULL,
+  retire_time    INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX service_keys_purpose ON service_keys (purpose, create_time);
