@@ -59,7 +59,8 @@ class TokenVerifier {
                                                                      const std::vector<PublicKey>& keys);
   ~TokenVerifier();
 
-  // Verifies `token` for `target`, at `clock`'s time. A token is expired at its exp exactly; iat may be kClockSkew ahead.
+  // Verifies `token` for `target`, at `clock`'s time. A token is expired at its exp exactly; iat may be kClockSkew
+  // ahead.
   //   UNAUTHENTICATED with reason TOKEN_MALFORMED, TOKEN_SIGNATURE, TOKEN_WRONG_ISSUER, TOKEN_WRONG_TARGET,
   //   TOKEN_EXPIRED, TOKEN_NOT_YET_VALID, TOKEN_UNKNOWN_KEY. Revocation is the caller's to check.
   // `target` empty: any audience; the caller must then use claims().target.
