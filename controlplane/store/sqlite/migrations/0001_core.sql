@@ -44,8 +44,11 @@ CREATE TABLE approval_waiters (
   approval_id TEXT NOT NULL REFERENCES approvals (id),
   session_id  TEXT NOT NULL,
   sidecar_id  TEXT NOT NULL,
+  -- The sidecar's id for its request: a retry finds what it made, also when it is decided by then.
+  request_id  TEXT NOT NULL,
   PRIMARY KEY (approval_id, session_id)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX approval_waiters_request ON approval_waiters (sidecar_id, request_id);
 
 CREATE TABLE policy_revisions (
   revision    INTEGER NOT NULL PRIMARY KEY,
