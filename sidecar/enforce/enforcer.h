@@ -56,6 +56,9 @@ struct Plan {
   bool sensitive = false;
   // Writes, or policy says strict: the intent record must be durable before forwarding.
   bool strict_audit = false;
+  // Parallel to analysis->statements: runs code that analysis does not see into (functions, triggers, rules, DO), which
+  // may have changed settings by the time it completes.
+  std::vector<bool> opaque;
   // For audit and approvals.
   std::vector<std::string> effects;
   std::vector<std::string> masks;
@@ -66,6 +69,11 @@ struct Plan {
   // The refusal or the deciding decision as ErrorResponse fields of contract.md: message starts with "postern:".
   Refusal DenyFields() const;
 };
+
+// True if a bind value (as sent, either format; nullopt is NULL) of a writing statement is what a mask had put out: it
+// must be refused with SentinelRefusal(), else the mask would replace the data.
+bool WritesSentinel(const Plan& plan, const std::vector<std::optional<std::string>>& values);
+Plan::Refusal SentinelRefusal();
 
 class SessionState;
 
@@ -106,9 +114,18 @@ struct RowField {
 // Combines the plan's masks with the server's own word. Masks come out in row order.
 //   PERMISSION_DENIED/ORIGIN_MISMATCH: the server names a masked origin that the plan shows in clear, or the column
 //   counts differ: nothing of the result may go out and an ALARM is due.
-absl::StatusOr<std::vector<mask::ColumnMask>> BindMasks(const policy::Decision& decision, const sql::Statement& statement,
-                                                        const std::vector<RowField>& fields,
-                                                        const std::map<sql::ColumnId, v1::MaskStrategy>& masked_origins);
+absl::StatusOr<std::vector<mask::ColumnMask>> BindMasks(
+    const policy::Decision& decision, const sql::Statement& statement, const std::vector<RowField>& fields,
+    const std::map<sql::ColumnId, v1::MaskStrategy>& masked_origins);
+
+// The same for COPY … TO STDOUT, which has no RowDescription: `column_count` is of CopyOutResponse, types come from the
+// catalog. Errors as BindMasks.
+absl::StatusOr<std::vector<mask::ColumnMask>> BindCopyMasks(
+    const policy::Decision& decision, const sql::Statement& statement, int column_count, const sql::Catalog& catalog,
+    const std::map<sql::ColumnId, v1::MaskStrategy>& masked_origins);
+
+// Fields of a described statement with the result formats of Bind (none: text; one: for all; else one each).
+std::vector<RowField> WithFormats(std::vector<RowField> fields, const std::vector<int16_t>& result_formats);
 
 // A prepared statement as the server has it.
 struct Prepared {
@@ -150,10 +167,13 @@ class SessionState : public sql::SessionView {
   std::shared_ptr<const Portal> portal(std::string_view name) const;
 
   // A statement ended with CommandComplete: its settings, PREPARE/DEALLOCATE/DECLARE/CLOSE/DISCARD take effect.
-  void OnStatementComplete(const sql::Statement& statement, const Plan& plan, size_t index, std::string_view command_tag);
+  void OnStatementComplete(const sql::Statement& statement, const Plan& plan, size_t index,
+                           std::string_view command_tag);
+  // An ErrorResponse arrived, in whatever phase: an implicit transaction will be rolled back at its ReadyForQuery.
+  void OnError();
   // A simple Query begins: the unnamed statement and portal die.
   void OnQueryStart();
-  void OnReadyForQuery(char status);   // 'I', 'T', 'E': commits or reverts what the transaction changed
+  void OnReadyForQuery(char status);  // 'I', 'T', 'E': commits or reverts what the transaction changed
   void OnParameterStatus(std::string_view name, std::string_view value);
   char transaction_status() const { return status_; }
 
@@ -170,7 +190,17 @@ class SessionState : public sql::SessionView {
   // Hash of what plans depend on: search_path, role.
   uint64_t meaning_digest() const;
 
+  // True while the open transaction holds a change of the catalog that no other session can see: Judge refuses to
+  // resolve names meanwhile.
+  bool catalog_changed_in_transaction() const;
+  // True once after such a transaction has ended: the catalog must be read again before anything else is judged.
+  bool TakeCatalogChange();
+
  private:
+  friend class Enforcer;
+  // A copy that Judge lets run ahead through the statements of one message.
+  std::unique_ptr<SessionState> Clone() const;
+
   struct Impl;
   std::unique_ptr<Impl> impl_;
   char status_ = 'I';
