@@ -10,12 +10,16 @@
 #include <string_view>
 
 #include "absl/status/status.h"
+#include "common/audit/digest.h"
 #include "postern/v1/audit.pb.h"
 
 namespace postern::audit {
 
 // Deterministic serialization of a record: the bytes that chains and leaves hash.
 std::string SerializeRecord(const v1::AuditRecord& record);
+
+// The formula above. `epoch` has no NUL byte.
+Digest ChainHash(std::string_view previous, const Digest& record_hash, std::string_view epoch, int64_t sequence);
 
 // Not thread-safe; the owner serialises appends.
 class Chain {
@@ -28,12 +32,18 @@ class Chain {
   // The next link over `record_bytes`.
   v1::ChainedRecord Append(std::string record_bytes);
 
+  // The same for a caller that keeps the bytes itself and has hashed them: moves on by one and returns the new hash().
+  const std::string& Advance(const Digest& record_hash);
+
   // Checks that `next` follows this chain and moves on to it.
   //   DATA_LOSS with reason CHAIN_GAP, CHAIN_MISMATCH, CHAIN_WRONG_EPOCH: nothing changes.
   absl::Status Follow(const v1::ChainedRecord& next);
+  // The same for a record whose body is no longer there, by the body's hash.
+  absl::Status Follow(const v1::ChainedRecord& next, const Digest& record_hash);
 
   int64_t sequence() const { return sequence_; }
   const std::string& hash() const { return hash_; }
+  const std::string& writer() const { return writer_; }
   const std::string& epoch() const { return epoch_; }
 
  private:
