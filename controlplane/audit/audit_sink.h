@@ -1,4 +1,4 @@
-// Where the control plane writes down its own acts.
+// Where the control plane's own acts are recorded.
 #pragma once
 
 #include "absl/status/status.h"
@@ -11,8 +11,10 @@ class AuditSink {
  public:
   virtual ~AuditSink() = default;
 
-  // Appends `record` to the control plane's own chain. Durable once OK is returned. After an error the caller must not
-  // go on with what the record is about. An unset `time` is filled in.
+  // Appends `record` to the control plane's own chain and to the log. `time` is set if it is absent. Durable and part
+  // of the Merkle tree once OK. An act whose record was not taken must not be done, or must be undone: the gate is
+  // closed.
+  //   UNAVAILABLE/STORE_UNAVAILABLE: the store did not take it; it may be tried again.
   virtual absl::Status Record(v1::AuditRecord record) = 0;
 };
 
