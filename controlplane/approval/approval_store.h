@@ -24,10 +24,10 @@ struct ApprovalFilter {
   // UNSPECIFIED: any.
   v1::ApprovalState state = v1::APPROVAL_STATE_UNSPECIFIED;
   // Empty: any.
-  std::string agent;
-  std::string grant_id;
+  std::string agent = {};
+  std::string grant_id = {};
   // Only ids before this one (newest first); empty: from the newest.
-  std::string before_id;
+  std::string before_id = {};
   int limit = 50;
 };
 
@@ -57,8 +57,10 @@ class ApprovalStore {
   virtual absl::StatusOr<absl::Time> NextDeadline() const = 0;
 
   virtual absl::StatusOr<std::vector<Waiter>> Waiters(std::string_view id) const = 0;
-  // Returns how many still wait.
-  virtual absl::StatusOr<int> RemoveWaiter(std::string_view id, std::string_view session_id) = 0;
+  // The session waits no longer. If it was the last one, `if_last` is saved as by Replace(). Returns what is now
+  // stored.
+  //   ABORTED/STALE_ETAG: it was the last, and the approval changed meanwhile; nothing was saved.
+  virtual absl::StatusOr<Approval> RemoveWaiter(const Waiter& waiter, const Approval& if_last) = 0;
 };
 
 }  // namespace postern::approval

@@ -87,9 +87,10 @@ class Approvals {
   absl::StatusOr<v1::Approval> Apply(std::string_view id, const Actor& actor, const Change& change);
   // Saves `next` (with its grant, for token approvals) and tells everyone.
   absl::StatusOr<Approval> Save(const Approval& next, const Actor& actor);
+  // The approval as it stands now, expired (durably) if its time has come.
   absl::StatusOr<Approval> Fresh(std::string_view id);
-  void Tell(const Approval& approval);
-  absl::Status Record(const v1::Approval& approval, const Actor& actor);
+  void Tell(std::string_view id);
+  absl::Status Record(const v1::Approval& approval, const Actor& actor, std::string_view outcome);
   void WakeTimer();
   void RunTimer();
 

@@ -13,13 +13,13 @@ namespace postern::session {
 
 struct SessionFilter {
   // Empty: any.
-  std::string agent;
-  std::string target;
-  std::string grant_id;
+  std::string agent = {};
+  std::string target = {};
+  std::string grant_id = {};
   // Only those that have not ended.
   bool live_only = false;
   // Only ids before this one (newest first); empty: from the newest.
-  std::string before_id;
+  std::string before_id = {};
   int limit = 50;
 };
 

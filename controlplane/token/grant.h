@@ -18,6 +18,8 @@ namespace postern::grant {
 struct Grant {
   // `state` is the state last written; ask StateAt(), since time alone ends a grant.
   v1::Grant body;
+  // Person or group that answers for the agent, as it was when the grant was made; empty when nobody does.
+  std::string owner;
   // Lifetime allowed by policy; the clock starts when it becomes active.
   int64_t ttl_seconds = 0;
   // The caller's, unique per agent, and the digest of what was asked with it.

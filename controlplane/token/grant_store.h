@@ -14,12 +14,12 @@ namespace postern::grant {
 
 struct GrantFilter {
   // Empty: any.
-  std::string agent;
-  std::string target;
+  std::string agent = {};
+  std::string target = {};
   // Only those that are ACTIVE at `now`.
   bool active_only = false;
   // Only ids before this one (newest first); empty: from the newest.
-  std::string before_id;
+  std::string before_id = {};
   int limit = 50;
 };
 
@@ -44,7 +44,7 @@ class GrantStore {
   virtual absl::StatusOr<std::vector<Grant>> List(const GrantFilter& filter, absl::Time now) const = 0;
 
   // Everything that sidecars must still refuse at `now`: revoked, and not yet past its own expiry.
-  virtual absl::StatusOr<std::vector<v1::Revocation>> Revocations(absl::Time now) const = 0;
+  virtual absl::StatusOr<std::vector<Grant>> Revoked(absl::Time now) const = 0;
 };
 
 }  // namespace postern::grant

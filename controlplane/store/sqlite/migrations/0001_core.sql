@@ -4,6 +4,8 @@
 CREATE TABLE grants (
   id             TEXT NOT NULL PRIMARY KEY,
   agent          TEXT NOT NULL,
+  -- Person or group that answers for the agent, as it was when the grant was made.
+  owner          TEXT NOT NULL,
   target         TEXT NOT NULL,
   state          INTEGER NOT NULL,
   -- NULL until it is active for the first time.
