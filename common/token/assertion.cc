@@ -11,7 +11,6 @@
 namespace postern::token {
 namespace {
 
-constexpr std::string_view kAssertionType = "account+jwt";
 constexpr size_t kMaxIdBytes = 64;
 
 absl::Status Refuse(std::string_view reason, std::string_view message, std::string_view hint = {}) {

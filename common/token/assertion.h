@@ -19,6 +19,8 @@
 namespace postern::token {
 
 inline constexpr size_t kMaxAssertionBytes = 1024;
+// Their `typ`, by which they are told from other bearer tokens.
+inline constexpr std::string_view kAssertionType = "account+jwt";
 // The furthest that an assertion's exp may be away.
 inline constexpr absl::Duration kMaxAssertionLifetime = absl::Minutes(5);
 // What MakeAssertion() gives: enough for one call and a slow clock.
