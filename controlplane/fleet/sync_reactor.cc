@@ -160,9 +160,7 @@ class SyncCall : public std::enable_shared_from_this<SyncCall> {
     const absl::Time now = deps_.clock.Now();
     POSTERN_RETURN_IF_ERROR(deps_.store.MarkCertificateUsed(caller_->certificate.fingerprint, now));
     POSTERN_RETURN_IF_ERROR(deps_.store.RecordHello(caller_->id, incoming_.hello(), now));
-    std::vector<v1::Session> live(incoming_.hello().live_sessions().begin(), incoming_.hello().live_sessions().end());
-    for (v1::Session& session : live) session.set_sidecar_id(caller_->id);
-    POSTERN_RETURN_IF_ERROR(deps_.backend.ReportLiveSessions(caller_->id, live));
+    POSTERN_RETURN_IF_ERROR(SaveHelloSessions());
     std::weak_ptr<SyncCall> weak = weak_from_this();
     mine_ = std::make_shared<Subscriber>(caller_->id, caller_->targets, caller_->certificate.expire_time,
                                          std::move(*incoming_.mutable_hello()), deps_.hub.options().outbox,
@@ -182,17 +180,40 @@ class SyncCall : public std::enable_shared_from_this<SyncCall> {
       subscriber_ = mine_;
     }
     POSTERN_RETURN_IF_ERROR(deps_.hub.Attach(mine_));
+    for (const v1::Session& session : mine_->hello.live_sessions()) AnswerSaved(session);
     // The call may have ended while it was being attached, after Done() detached what was not a member yet.
     absl::MutexLock lock(&mu_);
     if (reactor_ == nullptr) deps_.hub.Detach(*mine_);
     return absl::OkStatus();
   }
 
+  // Ends that were not saved yet go first: afterwards, what is not live has ended without our knowing why.
+  absl::Status SaveHelloSessions() {
+    std::vector<v1::Session> live;
+    for (v1::Session& session : *incoming_.mutable_hello()->mutable_live_sessions()) {
+      session.set_sidecar_id(caller_->id);
+      if (session.state() == v1::SESSION_ENDED) {
+        POSTERN_RETURN_IF_ERROR(deps_.backend.ReportSession(caller_->id, session));
+      } else {
+        live.push_back(session);
+      }
+    }
+    return deps_.backend.ReportLiveSessions(caller_->id, live);
+  }
+
+  void AnswerSaved(const v1::Session& session) {
+    if (session.state() == v1::SESSION_ENDED) deps_.hub.SessionEnded(session.id());
+    v1::SyncResponse saved;
+    saved.mutable_session_saved()->set_session_id(session.id());
+    saved.mutable_session_saved()->set_state(session.state());
+    mine_->PushEvent(std::move(saved));
+  }
+
   absl::Status HandleSession() {
     v1::Session& session = *incoming_.mutable_session();
     session.set_sidecar_id(caller_->id);
     POSTERN_RETURN_IF_ERROR(deps_.backend.ReportSession(caller_->id, session));
-    if (session.state() == v1::SESSION_ENDED) deps_.hub.SessionEnded(session.id());
+    AnswerSaved(session);
     return absl::OkStatus();
   }
 
