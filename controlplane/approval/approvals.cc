@@ -293,6 +293,8 @@ Approval Approvals::MakeTokenApproval(v1::Approval body, std::string owner) cons
 
 void Approvals::Announce(const Approval& approval) { Tell(approval.id()); }
 
+absl::Status Approvals::Settle(std::string_view id) { return Fresh(id).status(); }
+
 absl::Status Approvals::ClaimForToken(std::string_view id) {
   POSTERN_ASSIGN_OR_RETURN(const Approval approval, Fresh(id));
   if (approval.body().state() == v1::APPROVAL_USED) return absl::OkStatus();

@@ -53,6 +53,8 @@ class Approvals {
   // Announce().
   Approval MakeTokenApproval(v1::Approval body, std::string owner) const;
   void Announce(const Approval& approval);
+  // Expires it if its time has come, and with it the grant that waits for it.
+  absl::Status Settle(std::string_view id);
   // Takes the approval of a grant whose token is being collected. OK also if it was used before.
   absl::Status ClaimForToken(std::string_view id);
   // The grant was revoked: what waits for it is cancelled.

@@ -18,6 +18,8 @@ struct GrantFilter {
   std::string target = {};
   // Only those that are ACTIVE at `now`.
   bool active_only = false;
+  // Only those that have not been seen to end: PENDING_APPROVAL, and ACTIVE until it expires.
+  bool open_only = false;
   // Only ids before this one (newest first); empty: from the newest.
   std::string before_id = {};
   int limit = 50;

@@ -34,6 +34,8 @@ absl::Time StoredExpiry(const grant::Grant& grant) {
 
 }  // namespace
 
+static_assert(v1::GRANT_PENDING_APPROVAL == 1 && v1::GRANT_ACTIVE == 2, "the SQL texts name these by number");
+
 absl::Status SqliteGrantStore::Insert(const grant::Grant& grant, const approval::Approval* opened) {
   return database_.Write([&](Connection& db) {
     POSTERN_RETURN_IF_ERROR(
@@ -79,6 +81,10 @@ absl::StatusOr<std::vector<grant::Grant>> SqliteGrantStore::List(const grant::Gr
   if (!filter.agent.empty()) where.Add("agent = ?", filter.agent);
   if (!filter.target.empty()) where.Add("target = ?", filter.target);
   if (!filter.before_id.empty()) where.Add("id < ?", filter.before_id);
+  if (filter.open_only) {
+    where.Add("state IN (1, 2)");
+    where.Add("(expire_time IS NULL OR expire_time > ?)", absl::ToUnixMicros(now));
+  }
   if (filter.active_only) {
     where.Add("state = ?", static_cast<int64_t>(v1::GRANT_ACTIVE));
     where.Add("expire_time > ?", absl::ToUnixMicros(now));
