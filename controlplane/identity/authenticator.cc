@@ -113,21 +113,25 @@ absl::StatusOr<Caller> Authenticator::ByAssertion(std::string_view token, const 
   return caller;
 }
 
+absl::StatusOr<OidcIdentity> Authenticator::Claimed(std::string_view token, const token::UnverifiedJws& decoded,
+                                                    const v1::IdentityProvider& provider) {
+  POSTERN_RETURN_IF_ERROR(VerifyOidcToken(token, decoded, provider, *issuers_.For(provider), clock_.Now()));
+  return MapClaims(decoded.claims.get(), provider);
+}
+
 absl::StatusOr<Caller> Authenticator::ByProvider(std::string_view token, const token::UnverifiedJws& decoded) {
   const std::optional<std::string> issuer = token::StringMember(decoded.claims.get(), "iss");
   if (!issuer.has_value()) return Refuse("TOKEN_MALFORMED", "the token names no issuer");
   POSTERN_ASSIGN_OR_RETURN(const std::vector<v1::IdentityProvider> providers, store_.ProvidersOf(*issuer));
   if (providers.empty()) {
     return Refuse("ISSUER_UNKNOWN", "no identity provider is registered for the token's issuer",
-                  "An administrator registers one with `postern identity provider create`.");
+                  "An administrator registers one with `postern identity add-provider`.");
   }
   absl::Status first_error;
   const v1::IdentityProvider* match = nullptr;
   OidcIdentity identity;
   for (const v1::IdentityProvider& provider : providers) {
-    absl::Status status = VerifyOidcToken(token, decoded, provider, *issuers_.For(provider), clock_.Now());
-    absl::StatusOr<OidcIdentity> mapped = status;
-    if (status.ok()) mapped = MapClaims(decoded.claims.get(), provider);
+    absl::StatusOr<OidcIdentity> mapped = Claimed(token, decoded, provider);
     if (!mapped.ok()) {
       first_error.Update(mapped.status());
       continue;

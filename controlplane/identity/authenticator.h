@@ -52,6 +52,9 @@ class Authenticator {
  private:
   absl::StatusOr<Caller> ByAssertion(std::string_view token, const token::UnverifiedJws& decoded);
   absl::StatusOr<Caller> ByProvider(std::string_view token, const token::UnverifiedJws& decoded);
+  // Whose the token is if it is one of `provider`.
+  absl::StatusOr<OidcIdentity> Claimed(std::string_view token, const token::UnverifiedJws& decoded,
+                                       const v1::IdentityProvider& provider);
   absl::StatusOr<Caller> OfProvider(const v1::IdentityProvider& provider, OidcIdentity identity) const;
   absl::StatusOr<Caller> ByCertificate(std::string_view certificate_pem) const;
   // Sorts groups and adds the roles that they give. Agents never get any.

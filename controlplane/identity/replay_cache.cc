@@ -21,7 +21,7 @@ absl::Status ReplayCache::Use(const token::Assertion& assertion, absl::Time now)
     return Error(absl::StatusCode::kUnauthenticated, "TOKEN_REPLAYED", "the assertion was used before",
                  "Make a new one for each call.");
   }
-  if (used_.size() >= kMaxEntries) {
+  if (used_.size() >= max_entries_) {
     return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_CALLS", "too many calls in the last minutes",
                  "Try again in a minute.");
   }

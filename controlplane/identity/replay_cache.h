@@ -20,15 +20,17 @@ class ReplayCache {
  public:
   static constexpr size_t kMaxEntries = 200'000;
 
-  explicit ReplayCache(absl::Time start) : start_(absl::FromUnixSeconds(absl::ToUnixSeconds(start))) {}
+  explicit ReplayCache(absl::Time start, size_t max_entries = kMaxEntries)
+      : start_(absl::FromUnixSeconds(absl::ToUnixSeconds(start))), max_entries_(max_entries) {}
 
   // Takes `assertion` as used. OK for the first time only.
   //   UNAUTHENTICATED/TOKEN_REPLAYED: it was used before, or was issued before the start (to the second).
-  //   RESOURCE_EXHAUSTED/TOO_MANY_CALLS: kMaxEntries that have not expired are in memory already.
+  //   RESOURCE_EXHAUSTED/TOO_MANY_CALLS: max_entries that have not expired are in memory already.
   absl::Status Use(const token::Assertion& assertion, absl::Time now);
 
  private:
   const absl::Time start_;
+  const size_t max_entries_;
   absl::Mutex mu_;
   absl::flat_hash_set<std::string> used_ ABSL_GUARDED_BY(mu_);
   std::multimap<absl::Time, std::string> by_expiry_ ABSL_GUARDED_BY(mu_);

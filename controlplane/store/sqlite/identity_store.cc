@@ -11,7 +11,7 @@ namespace {
 
 absl::Status AccountNotFound(std::string_view id) {
   return Error(absl::StatusCode::kNotFound, "ACCOUNT_NOT_FOUND", fmt::format("there is no account {}", id),
-               "`postern identity account list` shows them all.");
+               "`postern identity list` shows them all.");
 }
 
 absl::Status StaleEtag(std::string_view id) {
@@ -115,7 +115,7 @@ absl::Status SqliteIdentityStore::DeleteProvider(std::string_view name) {
     if (db.changes() == 1) return absl::OkStatus();
     return Error(absl::StatusCode::kNotFound, "PROVIDER_NOT_FOUND",
                  fmt::format("there is no identity provider {}", name),
-                 "`postern identity provider list` shows them all.");
+                 "`postern identity list-providers` shows them all.");
   });
 }
 
