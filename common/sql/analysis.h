@@ -26,20 +26,20 @@ enum class Operation : uint8_t {
   kUpdate,
   kDelete,
   kTruncate,
-  kLock,         // LOCK TABLE, SELECT … FOR UPDATE/SHARE
-  kCopyOut,      // COPY … TO STDOUT, beside the select effect
-  kCopyIn,       // COPY … FROM STDIN, beside the insert effect
-  kMaintain,     // VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH MATERIALIZED VIEW, CHECKPOINT
-  kCall,         // a function or procedure that is not known to be harmless
-  kExplain,      // EXPLAIN itself; its statement's effects come beside it
+  kLock,      // LOCK TABLE, SELECT … FOR UPDATE/SHARE
+  kCopyOut,   // COPY … TO STDOUT, beside the select effect
+  kCopyIn,    // COPY … FROM STDIN, beside the insert effect
+  kMaintain,  // VACUUM, ANALYZE, CLUSTER, REINDEX, REFRESH MATERIALIZED VIEW, CHECKPOINT
+  kCall,      // a function or procedure that is not known to be harmless
+  kExplain,   // EXPLAIN itself; its statement's effects come beside it
   // Schema.
   kCreate,
   kAlter,
   kDrop,
   kComment,
-  kGrant,        // GRANT, REVOKE, ALTER DEFAULT PRIVILEGES
+  kGrant,  // GRANT, REVOKE, ALTER DEFAULT PRIVILEGES
   // The session.
-  kSet,          // a setting that is harmless to change; object is its name
+  kSet,  // a setting that is harmless to change; object is its name
   kShow,
   kTransaction,  // BEGIN, COMMIT, ROLLBACK, SAVEPOINT…
   kPrepare,      // PREPARE, DEALLOCATE
@@ -48,23 +48,24 @@ enum class Operation : uint8_t {
   kNotify,
   kDiscard,
   // Named permissions.
-  kSetRole,          // SET ROLE, SET SESSION AUTHORIZATION and their RESET
-  kSetProtected,     // a setting that changes how SQL is read or checked
+  kSetRole,       // SET ROLE, SET SESSION AUTHORIZATION and their RESET
+  kSetProtected,  // a setting that changes how SQL is read or checked
   kCopyFile,
   kCopyProgram,
   kLoad,
   kAlterSystem,
-  kCreateFunction,   // CREATE/ALTER FUNCTION, PROCEDURE, AGGREGATE, OPERATOR, CAST, TRIGGER, RULE, LANGUAGE, event triggers
+  kCreateFunction,  // CREATE/ALTER FUNCTION, PROCEDURE, AGGREGATE, OPERATOR, CAST, TRIGGER, RULE, LANGUAGE, event
+                    // triggers
   kDoBlock,
   kExtension,
-  kReplication,      // publications, subscriptions, slots
-  kFunctionCall,     // FunctionCall messages
-  kUnsafeFunction,   // SQL from text, files, other servers, other backends, large objects: object is its name
-  kTwoPhase,         // PREPARE TRANSACTION, COMMIT/ROLLBACK PREPARED
-  kRoleAdmin,        // CREATE/ALTER/DROP ROLE, REASSIGN/DROP OWNED, SECURITY LABEL
-  kForeign,          // foreign data wrappers, servers, user mappings, IMPORT FOREIGN SCHEMA
-  kDatabaseAdmin,    // CREATE/ALTER/DROP DATABASE, TABLESPACE
-  kStatistics,       // reads of pg_stats, pg_statistic, pg_stat_activity: views that show other people's values
+  kReplication,     // publications, subscriptions, slots
+  kFunctionCall,    // FunctionCall messages
+  kUnsafeFunction,  // SQL from text, files, other servers, other backends, large objects: object is its name
+  kTwoPhase,        // PREPARE TRANSACTION, COMMIT/ROLLBACK PREPARED
+  kRoleAdmin,       // CREATE/ALTER/DROP ROLE, REASSIGN/DROP OWNED, SECURITY LABEL
+  kForeign,         // foreign data wrappers, servers, user mappings, IMPORT FOREIGN SCHEMA
+  kDatabaseAdmin,   // CREATE/ALTER/DROP DATABASE, TABLESPACE
+  kStatistics,      // reads of pg_stats, pg_statistic, pg_stat_activity: views that show other people's values
   kCount,
 };
 std::string_view OperationName(Operation operation);
@@ -86,8 +87,10 @@ struct Effect {
   std::vector<std::string> columns;
   // Every column, also future ones: whole-row reference, DELETE, COPY without a list, unresolved `*`.
   bool all_columns = false;
-  // It comes from expanding a view, a partition or a rule, not from the text itself; policy on the view decides, and
-  // masks of the base columns still hold.
+  // It comes with another effect and needs no rule of its own; masks of its columns still hold. Two cases: it comes
+  // from expanding a view or a SQL function (policy on the view or function decides), or it is the reading of an
+  // UPDATE's, DELETE's or MERGE's own target in its WHERE and SET (policy on the write decides; RETURNING is not such a
+  // case).
   bool derived = false;
   // Byte offset in the message text; -1 unknown.
   int location = -1;
@@ -99,23 +102,29 @@ struct Effect {
 // Where the values of one output column come from.
 struct OutputColumn {
   std::string name;
-  // Set if the value is exactly this base column, unchanged: what RowDescription will say, too.
+  // Set if the value is exactly this column of a table, unchanged, also through views and subqueries.
   std::optional<ColumnId> bare;
-  // Every base column that the value depends on, data flow and implicit flow alike; sorted, unique. Includes `bare`.
+  // What RowDescription will say: as `bare`, but for columns of views the view's own column.
+  std::optional<ColumnId> origin;
+  // Every column that the value depends on, data flow and implicit flow alike, of tables and of the views that it came
+  // through; sorted, unique. Includes `bare` and `origin`. A generated column depends on its whole row.
   std::vector<ColumnId> sources;
+  // The value may also depend on data that analysis cannot see: the result of a function that is not looked into, a
+  // statistics view, a row that triggers may have rewritten. Nothing sensitive can be ruled out.
+  bool opaque = false;
 };
 
 enum class StatementKind : uint8_t {
-  kQuery,        // SELECT, VALUES, TABLE
-  kDml,          // INSERT, UPDATE, DELETE, MERGE
+  kQuery,  // SELECT, VALUES, TABLE
+  kDml,    // INSERT, UPDATE, DELETE, MERGE
   kCopy,
   kUtility,
   kTransaction,
   kSet,
-  kPrepare,      // SQL PREPARE
-  kExecute,      // SQL EXECUTE: effects are those of the prepared text
+  kPrepare,  // SQL PREPARE
+  kExecute,  // SQL EXECUTE: effects are those of the prepared text
   kDeclareCursor,
-  kFetch,        // FETCH, MOVE
+  kFetch,  // FETCH, MOVE
   kDeallocate,
   kCloseCursor,
   kExplain,
@@ -123,7 +132,16 @@ enum class StatementKind : uint8_t {
 };
 
 enum class TransactionAction : uint8_t {
-  kNone, kBegin, kCommit, kRollback, kSavepoint, kRelease, kRollbackTo, kPrepare, kCommitPrepared, kRollbackPrepared,
+  kNone,
+  kBegin,
+  kCommit,
+  kRollback,
+  kSavepoint,
+  kRelease,
+  kRollbackTo,
+  kPrepare,
+  kCommitPrepared,
+  kRollbackPrepared,
 };
 
 // A setting that the statement changes: SET, SET LOCAL, RESET, set_config with constant arguments, DISCARD ALL ("ALL").
@@ -135,9 +153,11 @@ struct SettingChange {
 
 // A row-count limit or restriction that policies may require.
 struct Shape {
+  // There is a WHERE that names at least one column (`WHERE true` is none), and so has every UPDATE and DELETE inside.
   bool has_where = false;
   // Columns of the statement's single target (or FROM) relation that WHERE restricts by equality or IN with constants
-  // or parameters, joined by AND at the top level.
+  // or parameters, joined by AND at the top level. Empty when the statement reads any other relation as well, or the
+  // same one twice: then it is not what one WHERE says.
   std::vector<std::string> where_equality;
   // Constant LIMIT/FETCH FIRST; absent when there is none or it is not a constant (a parameter counts as none).
   std::optional<int64_t> limit;
@@ -165,7 +185,8 @@ struct Statement {
   std::vector<ColumnId> equality_only_predicates;
   // Base columns whose values are written somewhere: INSERT … SELECT, SET x = y, CTAS, set_config, NOTIFY…
   std::vector<ColumnId> stored;
-  // Base columns that enter a function or expression that may put them in an error, e.g. casts. (Any non-bare use.)
+  // Base columns that enter a function or expression that may put them in an error, e.g. casts: any use but a bare
+  // output, a bare sort or group key, and a bare operand of a comparison in a predicate.
   std::vector<ColumnId> computed;
   // Every base relation touched, also through views, partitions and SQL functions.
   std::vector<Oid> relations;
@@ -188,7 +209,7 @@ struct Statement {
 
   // COPY details, for masking the stream.
   struct Copy {
-    bool to = false;        // out
+    bool to = false;  // out
     bool csv = false;
     bool binary = false;
     std::string delimiter;  // one byte
@@ -212,8 +233,14 @@ struct SessionView {
   std::vector<std::string> search_path{"public"};
   std::string role;
   // Statements prepared by PREPARE or by Parse, and cursors: text and analysis. Returns nullptr when unknown.
-  virtual const Statement* FindPrepared(std::string_view name) const { (void)name; return nullptr; }
-  virtual const Statement* FindCursor(std::string_view name) const { (void)name; return nullptr; }
+  virtual const Statement* FindPrepared(std::string_view name) const {
+    (void)name;
+    return nullptr;
+  }
+  virtual const Statement* FindCursor(std::string_view name) const {
+    (void)name;
+    return nullptr;
+  }
   virtual ~SessionView() = default;
 };
 
@@ -243,5 +270,13 @@ struct Analysis {
 // A statement that parses but cannot be judged is not an error here: see Statement::unanalysable.
 absl::StatusOr<Analysis> Analyze(std::string_view text, const Catalog& catalog, const SessionView& session,
                                  const AnalysisOptions& options = {});
+
+// The schemas of a search_path setting's value, folded and unquoted as Postgres does: `"$user", public` → $user,
+// public. Empty on a syntax error, as no schema is searched then.
+std::vector<std::string> SplitSearchPath(std::string_view value);
+
+// The operations that write rows or schema, or may (Statement::writes), and those that change what names mean.
+bool OperationWrites(Operation operation);
+bool OperationChangesCatalog(Operation operation);
 
 }  // namespace postern::sql

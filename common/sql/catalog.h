@@ -50,7 +50,8 @@ struct Relation {
   std::string name;
   RelationKind kind = RelationKind::kTable;
   std::vector<Column> columns;
-  // pg_get_viewdef() of views and materialized views.
+  // pg_get_viewdef() of views and materialized views, read under an empty search_path, so that every name outside
+  // pg_catalog is qualified.
   std::string view_definition;
   // Tables that it is a partition or inheritance child of.
   std::vector<Oid> parents;
@@ -77,8 +78,14 @@ struct Function {
   std::string source;
 };
 
+namespace internal {
+class LineageCache;
+}
+
 class Catalog {
  public:
+  ~Catalog();
+
   // Builds the indexes. Takes what sidecars send and what the loader reads.
   static std::shared_ptr<const Catalog> Build(const v1::CatalogContents& contents);
 
@@ -99,8 +106,11 @@ class Catalog {
   // True if users defined operators or casts in this schema, so that plain expressions may call their code.
   bool SchemaHasOperators(std::string_view schema) const;
 
+  // What analysis has found out about views and SQL functions, kept as long as the catalog. Thread-safe.
+  internal::LineageCache& lineages() const { return *lineages_; }
+
  private:
-  Catalog() = default;
+  Catalog();
 
   std::vector<Relation> relations_;
   std::vector<Function> functions_;
@@ -111,6 +121,7 @@ class Catalog {
   std::unordered_multimap<std::string, size_t> function_by_name_;  // by bare name
   std::unordered_multimap<Oid, size_t> children_;
   int server_version_ = 0;
+  std::unique_ptr<internal::LineageCache> lineages_;
 };
 
 }  // namespace postern::sql
