@@ -101,7 +101,7 @@ std::string DigestOf(const v1::StatementBinding& binding) {
     google::protobuf::io::StringOutputStream stream(&bytes);
     google::protobuf::io::CodedOutputStream coded(&stream);
     coded.SetSerializationDeterministic(true);
-    binding.SerializeWithCachedSizes(&coded);
+    binding.SerializeToCodedStream(&coded);
   }
   return crypto::Sha256(bytes);
 }
