@@ -4,8 +4,9 @@
 //   Compile()   messages → CompiledPolicy, immutable, shared between threads.
 //   Judge()     who + where + what the statement does → Decision.
 //
-// Judging is order-independent: deny > hold > allow > (nothing matched) deny. A statement is a set of effects; each must
-// be covered by an allow or hold rule whose conditions hold, and by no deny rule. The grant's intent narrows it further.
+// Judging is order-independent: deny > hold > allow > (nothing matched) deny. A statement is a set of effects; each
+// must be covered by an allow or hold rule whose conditions hold, and by no deny rule. The grant's intent narrows it
+// further.
 #pragma once
 
 #include <cstdint>
@@ -66,6 +67,8 @@ struct EffectDecision {
   RuleRef rule;
   // For a deny without a deny rule: each rule that nearly matched and the first condition that failed.
   std::vector<std::string> near_misses;
+  // Of a deny: the least that would flip it, in words.
+  std::string smallest_change;
 };
 
 // Machine-readable reasons of a deny: Decision::reason_code.
@@ -118,7 +121,8 @@ struct SessionTerms {
   bool matched = false;
 };
 
-// A token request's verdict. Allowed if some allow or hold rule could match it; `hold` if an `on: token` hold rule does.
+// A token request's verdict. Allowed if some allow or hold rule could match it; `hold` if an `on: token` hold rule
+// does.
 struct TokenDecision {
   Verdict verdict = Verdict::kDeny;
   RuleRef rule;

@@ -1,0 +1,129 @@
+// The compiled form of policies, shared by the parts of this room that judge, and the questions they ask of a rule.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "absl/container/inlined_vector.h"
+#include "common/policy/pattern.h"
+#include "common/policy/policy.h"
+#include "common/policy/vocabulary.h"
+#include "common/sql/analysis.h"
+#include "common/sql/catalog.h"
+
+namespace postern::policy {
+
+// An empty pattern was not set and matches everything.
+struct CompiledSubject {
+  Pattern agent;
+  Pattern on_behalf_of;
+  Pattern group;
+};
+
+struct CompiledMask {
+  Pattern schema;
+  Pattern relation;
+  Pattern column;
+  v1::MaskStrategy strategy = v1::MASK_STRATEGY_REDACT;
+  RuleRef ref;
+};
+
+struct CompiledRule {
+  RuleRef ref;
+  v1::RuleEffect effect = v1::RULE_EFFECT_DENY;
+  bool on_token = false;
+  VerbSet verbs;
+  // Those of `verbs` that `do` names itself or by a group other than `all`.
+  VerbSet named_verbs;
+  std::vector<ObjectPattern> objects;
+  // Some pattern of `objects` is `*`, or there are none.
+  bool any_object = true;
+  std::vector<ObjectPattern> functions;
+  std::vector<std::string> only;
+  std::vector<std::string> except;
+  std::vector<std::string> where_on;
+  int64_t limit_max = 0;
+  bool where = false;
+  int64_t rows_max = 0;
+  HoldTerms hold;
+
+  bool grants() const { return effect != v1::RULE_EFFECT_DENY; }
+};
+
+// Rules are sorted by id and policies by name, so that "the first" never depends on the order in files.
+struct CompiledDocument {
+  std::string name;
+  std::string path;
+  std::vector<CompiledSubject> subjects;
+  std::vector<Pattern> databases, env, names;
+  v1::SessionSettings session;
+  std::vector<CompiledRule> rules;
+  std::vector<CompiledMask> masks;
+
+  bool Matches(const Subject& subject, const TargetView& target) const;
+};
+
+struct CompiledPolicy::Impl {
+  int64_t revision = 0;
+  std::vector<CompiledDocument> documents;
+};
+
+// The policies that speak of a subject on a target.
+using Matching = absl::InlinedVector<const CompiledDocument*, 8>;
+Matching MatchingDocuments(const std::vector<CompiledDocument>& documents, const Subject& subject,
+                           const TargetView& target);
+
+CompiledDocument CompileDocument(const v1::Policy& policy);
+
+// The relation itself is not among them.
+using Ancestors = absl::InlinedVector<const sql::Relation*, 4>;
+Ancestors AncestorsOf(const sql::Relation& relation, const sql::Catalog& catalog);
+
+// One effect with what rules ask about it.
+struct EffectView {
+  const sql::Effect& effect;
+  const sql::Statement& statement;
+  Ancestors ancestors;
+  // Shape speaks of one relation: WHERE and LIMIT prove nothing for a statement that reads or writes others.
+  bool lone_relation = true;
+};
+
+// "agent support-bot on behalf of z@example.com".
+std::string SubjectInWords(const Subject& subject);
+// The object of an effect for people: "app.orders", "function pg_sleep", "".
+std::string ObjectName(const sql::Effect& effect);
+// "delete on app.orders", "do_block".
+std::string EffectName(const sql::Effect& effect);
+
+// The rule's objects (or functions) include the effect's object, by its own name. What a grant needs.
+bool ObjectCovered(const CompiledRule& rule, const sql::Effect& effect);
+// The rule's objects include it, a table that it is a part of, or something inside it (a schema's). What restricts.
+bool ObjectTouched(const CompiledRule& rule, const EffectView& view);
+// Some column that the effect uses is one of columns.only, or there is no such list.
+bool ColumnsTouched(const CompiledRule& rule, const sql::Effect& effect);
+
+// What keeps a rule, whose verb and object fit, from covering an effect.
+struct Obstacle {
+  std::string condition;         // "needs a WHERE on customer_id"
+  std::string statement_change;  // "restrict customer_id by = or IN in the WHERE clause"
+};
+// The first condition that fails; nullopt: the rule covers the effect. Texts are made only `with_text`.
+std::optional<Obstacle> FirstObstacle(const CompiledRule& rule, const EffectView& view, bool with_text);
+
+// A read of the system catalogs, which clients cannot work without and which shows no user's rows.
+bool IsCatalogRead(const sql::Effect& effect);
+// Allowed without a rule to every subject that some policy matches.
+bool NeedsNoRule(const sql::Effect& effect);
+
+// The verbs of an intent; words that are no verbs add nothing. `all` is everything, named permissions included.
+VerbSet IntentVerbs(const IntentView& intent);
+
+// What matching rules would allow on the effect's object, as a hint; "" when nothing.
+std::string AllowedInstead(const Matching& matching, const sql::Effect& effect);
+// "select of id, total with a WHERE on customer_id and a LIMIT of at most 200 (held for support-leads)".
+std::string RuleInWords(const CompiledRule& rule, VerbSet verbs);
+// "support-desk/lookup (support-desk.yaml:9)".
+std::string RuleWithPlace(const RuleRef& ref);
+
+}  // namespace postern::policy

@@ -1,0 +1,277 @@
+#include "common/policy/masks.h"
+
+#include <algorithm>
+#include <string_view>
+
+#include "fmt/format.h"
+
+namespace postern::policy {
+namespace {
+
+bool NamesRelation(const CompiledMask& mask, std::string_view schema, std::string_view name) {
+  return mask.schema.Matches(schema) && mask.relation.Matches(name);
+}
+
+bool HasMasks(const Matching& matching) {
+  return std::any_of(matching.begin(), matching.end(), [](const CompiledDocument* d) { return !d->masks.empty(); });
+}
+
+// Calls `each(mask, column)` for every masked column of `relation`.
+template <typename Each>
+void ForEachMasked(const Matching& matching, const sql::Relation& relation, const sql::Catalog& catalog, Each each) {
+  const Ancestors ancestors = relation.parents.empty() ? Ancestors() : AncestorsOf(relation, catalog);
+  // Rows of a part come out of the whole as well, under the whole's column.
+  const std::vector<const sql::Relation*> descendants = catalog.Descendants(relation.oid);
+  const auto names_one_of = [](const CompiledMask& mask, const auto& relations) {
+    return std::any_of(relations.begin(), relations.end(),
+                       [&](const sql::Relation* other) { return NamesRelation(mask, other->schema, other->name); });
+  };
+  for (const CompiledDocument* document : matching) {
+    for (const CompiledMask& mask : document->masks) {
+      if (!NamesRelation(mask, relation.schema, relation.name) && !names_one_of(mask, ancestors) &&
+          !names_one_of(mask, descendants)) {
+        continue;
+      }
+      for (const sql::Column& column : relation.columns) {
+        if (mask.column.Matches(column.name)) each(mask, column);
+      }
+    }
+  }
+}
+
+bool Contains(const std::vector<std::string>& list, std::string_view text) {
+  return std::find(list.begin(), list.end(), text) != list.end();
+}
+
+// Says where a masked value would have gone.
+void Refuse(const TouchedMasks& masks, sql::ColumnId column, std::string_view code, std::string_view where,
+            std::string_view hint, Decision* decision) {
+  const TouchedMasks::Masked masked = *masks.Find(column);
+  decision->rule = masked.mask->ref;
+  decision->reason_code = code;
+  decision->reason = fmt::format("{} is masked ({}) by {} and {}", masks.NameOf(column), StrategyName(masked.strategy),
+                                 RuleWithPlace(masked.mask->ref), where);
+  decision->hint = hint;
+}
+
+constexpr std::string_view kPlainColumnHint =
+    "select the column by itself, and it comes back masked; leave it out of everything else";
+
+// First column of a list that is masked.
+std::optional<sql::ColumnId> FirstMasked(const TouchedMasks& masks, const std::vector<sql::ColumnId>& columns) {
+  const auto found = std::find_if(columns.begin(), columns.end(),
+                                  [&](sql::ColumnId column) { return masks.Find(column).has_value(); });
+  if (found == columns.end()) return std::nullopt;
+  return *found;
+}
+
+bool JudgeOutputs(const TouchedMasks& masks, const sql::Statement& statement, Decision* decision) {
+  for (size_t i = 0; i < statement.outputs.size(); ++i) {
+    const sql::OutputColumn& output = statement.outputs[i];
+    // A whole row holds its columns side by side: no mask fits it.
+    const bool is_bare = output.bare && output.bare->attnum != 0;
+    for (const sql::ColumnId source : output.sources) {
+      if (!masks.Find(source) || (is_bare && source == *output.bare)) continue;
+      Refuse(masks, source, kReasonMaskedExpression,
+             fmt::format("output column {} ({}) is computed from it", i + 1, output.name), kPlainColumnHint, decision);
+      return false;
+    }
+    if (!output.bare) continue;
+    const std::optional<TouchedMasks::Masked> masked = masks.Find(*output.bare);
+    if (!masked) continue;
+    if (!is_bare) {
+      Refuse(masks, *output.bare, kReasonMaskedExpression,
+             fmt::format("output column {} ({}) is a whole row with it", i + 1, output.name), kPlainColumnHint,
+             decision);
+      return false;
+    }
+    decision->masks.push_back({static_cast<int>(i), *output.bare, masked->strategy});
+  }
+  return true;
+}
+
+// Statements whose rows go to the client.
+bool ReturnsRows(const sql::Statement& statement) {
+  switch (statement.kind) {
+    case sql::StatementKind::kQuery:
+    case sql::StatementKind::kExecute:
+    case sql::StatementKind::kFetch:
+    case sql::StatementKind::kDeclareCursor:
+      return true;
+    case sql::StatementKind::kCopy:
+      return statement.copy && statement.copy->to;
+    default:
+      return !statement.outputs.empty();
+  }
+}
+
+// A view's column is no place of its own: values come from base columns, and lineage speaks of those only.
+bool JudgeViewColumns(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog,
+                      Decision* decision) {
+  for (const sql::Effect& effect : statement.effects) {
+    if (effect.oid == 0 || effect.operation != sql::Operation::kSelect) continue;
+    const sql::Relation* relation = catalog.FindRelation(effect.oid);
+    if (relation == nullptr || relation->kind != sql::RelationKind::kView) continue;
+    for (const CompiledDocument* document : matching) {
+      for (const CompiledMask& mask : document->masks) {
+        if (!NamesRelation(mask, relation->schema, relation->name)) continue;
+        for (const sql::Column& column : relation->columns) {
+          if (!mask.column.Matches(column.name)) continue;
+          if (!effect.all_columns && !Contains(effect.columns, column.name)) continue;
+          decision->rule = mask.ref;
+          decision->reason_code = kReasonMaskedExpression;
+          decision->reason = fmt::format("{}.{}.{} is masked by {}, but is a view's column", relation->schema,
+                                         relation->name, column.name, RuleWithPlace(mask.ref));
+          decision->hint = "the policy must mask the table's column that the view shows; until then leave it out";
+          return false;
+        }
+      }
+    }
+  }
+  return true;
+}
+
+// Masked values that an agent read and writes back would destroy the data.
+bool JudgeWrittenConstants(const TouchedMasks& masks, const sql::Statement& statement, Decision* decision) {
+  if (statement.written_constants.empty()) return true;
+  for (const sql::Effect& effect : statement.effects) {
+    if (effect.operation != sql::Operation::kInsert && effect.operation != sql::Operation::kUpdate) continue;
+    for (const auto& [name, column] : masks.Of(effect.oid)) {
+      if (!effect.all_columns && !Contains(effect.columns, name)) continue;
+      const v1::MaskStrategy strategy = masks.Find(column)->strategy;
+      for (const std::string& constant : statement.written_constants) {
+        if (!LooksMasked(strategy, constant)) continue;
+        Refuse(masks, column, kReasonMaskSentinel, "a masked value would be written over it",
+               "write the real value, or leave the column out", decision);
+        return false;
+      }
+    }
+  }
+  return true;
+}
+
+}  // namespace
+
+TouchedMasks::TouchedMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog)
+    : catalog_(catalog) {
+  if (!HasMasks(matching)) return;
+  absl::InlinedVector<sql::Oid, 8> oids(statement.relations.begin(), statement.relations.end());
+  for (const sql::Effect& effect : statement.effects) {
+    if (effect.object_kind != sql::ObjectKind::kRelation) continue;
+    if (effect.oid != 0) {
+      oids.push_back(effect.oid);
+    } else {
+      // Known by name alone: no lineage, but what comes back may still show a masked value.
+      AddByName(matching, effect);
+    }
+  }
+  std::sort(oids.begin(), oids.end());
+  oids.erase(std::unique(oids.begin(), oids.end()), oids.end());
+  for (const sql::Oid oid : oids) Add(matching, oid);
+  sensitive_ = sensitive_ || !columns_.empty();
+}
+
+void TouchedMasks::AddByName(const Matching& matching, const sql::Effect& effect) {
+  for (const CompiledDocument* document : matching) {
+    for (const CompiledMask& mask : document->masks) {
+      sensitive_ = sensitive_ || NamesRelation(mask, effect.schema, effect.name);
+    }
+  }
+}
+
+void TouchedMasks::Add(const Matching& matching, sql::Oid oid) {
+  const sql::Relation* relation = catalog_.FindRelation(oid);
+  if (relation == nullptr) return;
+  ForEachMasked(matching, *relation, catalog_, [&](const CompiledMask& mask, const sql::Column& column) {
+    const sql::ColumnId id{oid, column.attnum};
+    const auto at = std::lower_bound(columns_.begin(), columns_.end(), id,
+                                     [](const Entry& entry, sql::ColumnId wanted) { return entry.column < wanted; });
+    if (at == columns_.end() || at->column != id) {
+      columns_.insert(at, {id, {mask.strategy, &mask}});
+    } else if (at->masked.strategy != mask.strategy && Stricter(at->masked.strategy, mask.strategy) == mask.strategy) {
+      at->masked = {mask.strategy, &mask};
+    }
+  });
+}
+
+std::optional<TouchedMasks::Masked> TouchedMasks::Find(sql::ColumnId column) const {
+  if (columns_.empty()) return std::nullopt;
+  const auto at = std::lower_bound(columns_.begin(), columns_.end(), column,
+                                   [](const Entry& entry, sql::ColumnId wanted) { return entry.column < wanted; });
+  if (at == columns_.end() || at->column.relation != column.relation) {
+    return std::nullopt;
+  }
+  if (at->column == column) return at->masked;
+  // attnum 0 sorts before every column with a mask.
+  if (column.attnum == 0) return Masked{v1::MASK_STRATEGY_REDACT, at->masked.mask};
+  return std::nullopt;
+}
+
+std::vector<std::pair<std::string, sql::ColumnId>> TouchedMasks::Of(sql::Oid relation) const {
+  std::vector<std::pair<std::string, sql::ColumnId>> found;
+  for (const Entry& entry : columns_) {
+    if (entry.column.relation != relation) continue;
+    for (const sql::Column& column : catalog_.FindRelation(relation)->columns) {
+      if (column.attnum == entry.column.attnum) found.emplace_back(column.name, entry.column);
+    }
+  }
+  return found;
+}
+
+std::string TouchedMasks::NameOf(sql::ColumnId id) const {
+  const sql::Relation* relation = catalog_.FindRelation(id.relation);
+  if (relation == nullptr) return "a column";
+  const auto column = std::find_if(relation->columns.begin(), relation->columns.end(),
+                                   [&](const sql::Column& c) { return c.attnum == id.attnum; });
+  const std::string name = column == relation->columns.end() ? "*" : column->name;
+  return fmt::format("{}.{}.{}", relation->schema, relation->name, name);
+}
+
+bool JudgeMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog,
+                Decision* decision) {
+  const TouchedMasks masks(matching, statement, catalog);
+  decision->sensitive = masks.sensitive();
+  if (!masks.sensitive()) return true;
+  if (!JudgeViewColumns(matching, statement, catalog, decision)) return false;
+  if (masks.empty()) return true;
+  if (!statement.outputs_known && ReturnsRows(statement)) {
+    decision->reason_code = kReasonMaskedExpression;
+    decision->reason = "the statement reads masked columns, and which output shows them is not known";
+    decision->hint = kPlainColumnHint;
+    return false;
+  }
+  if (const auto column = FirstMasked(masks, statement.predicates)) {
+    Refuse(masks, *column, kReasonMaskedPredicate,
+           "a condition, join, grouping or ordering depends on it, which would let its values be guessed",
+           kPlainColumnHint, decision);
+    return false;
+  }
+  if (const auto column = FirstMasked(masks, statement.stored)) {
+    Refuse(masks, *column, kReasonMaskedStore, "its value would be stored where no mask reaches", kPlainColumnHint,
+           decision);
+    return false;
+  }
+  if (!JudgeOutputs(masks, statement, decision)) return false;
+  if (const auto column = FirstMasked(masks, statement.computed)) {
+    Refuse(masks, *column, kReasonMaskedExpression, "an expression is computed from it", kPlainColumnHint, decision);
+    return false;
+  }
+  return JudgeWrittenConstants(masks, statement, decision);
+}
+
+std::map<sql::ColumnId, v1::MaskStrategy> CompiledPolicy::MaskedColumns(const Subject& subject,
+                                                                        const TargetView& target,
+                                                                        const sql::Catalog& catalog) const {
+  std::map<sql::ColumnId, v1::MaskStrategy> masked;
+  const Matching matching = MatchingDocuments(impl_->documents, subject, target);
+  if (!HasMasks(matching)) return masked;
+  for (const sql::Relation& relation : catalog.relations()) {
+    ForEachMasked(matching, relation, catalog, [&](const CompiledMask& mask, const sql::Column& column) {
+      const auto [at, is_new] = masked.emplace(sql::ColumnId{relation.oid, column.attnum}, mask.strategy);
+      if (!is_new) at->second = Stricter(at->second, mask.strategy);
+    });
+  }
+  return masked;
+}
+
+}  // namespace postern::policy

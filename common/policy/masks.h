@@ -1,0 +1,51 @@
+// Which columns are masked, and whether a statement keeps masked values where masks reach them.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/policy/compiled.h"
+
+namespace postern::policy {
+
+// The masked columns of the relations that one statement touches. Built per judgement; cheap when nothing is masked.
+class TouchedMasks {
+ public:
+  struct Masked {
+    v1::MaskStrategy strategy = v1::MASK_STRATEGY_REDACT;
+    const CompiledMask* mask = nullptr;  // the strictest that names the column
+  };
+
+  TouchedMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog);
+
+  // A masked column may be involved, if only by a name that the catalog does not know.
+  bool sensitive() const { return sensitive_; }
+  bool empty() const { return columns_.empty(); }
+  // nullopt: not masked. attnum 0, the whole row, is masked when any column of the relation is.
+  std::optional<Masked> Find(sql::ColumnId column) const;
+  // Masked columns of one relation with their names.
+  std::vector<std::pair<std::string, sql::ColumnId>> Of(sql::Oid relation) const;
+  // "app.customers.email".
+  std::string NameOf(sql::ColumnId column) const;
+
+ private:
+  void Add(const Matching& matching, sql::Oid oid);
+  void AddByName(const Matching& matching, const sql::Effect& effect);
+
+  struct Entry {
+    sql::ColumnId column;
+    Masked masked;
+  };
+  const sql::Catalog& catalog_;
+  std::vector<Entry> columns_;  // sorted by column
+  bool sensitive_ = false;
+};
+
+// Fills decision->masks and `sensitive`. Returns false when a masked value would go where no mask reaches: the rule and
+// reason fields are then set and the verdict is the caller's to change.
+bool JudgeMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog,
+                Decision* decision);
+
+}  // namespace postern::policy

@@ -1,0 +1,124 @@
+// Explain() and the tests inside policies, over real SQL.
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/unit/common/policy/policy_testing.h"
+
+namespace postern::policy::testing {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::HasSubstr;
+
+constexpr std::string_view kPolicy = R"(apiVersion: postern/v1
+kind: Policy
+metadata: {name: support-desk, owner: support-eng}
+subjects: [{agent: support-bot, on_behalf_of: "*@example.com", group: agents}]
+targets: {databases: [shop], env: [prod]}
+rules:
+  - {id: lookup, effect: allow, do: [select], objects: [app.orders, app.customers],
+     columns: {mask: {app.customers.email: hash}}, require: {where_on: [customer_id], limit_max: 200}}
+  - {id: refund, effect: hold, do: [update], objects: [app.orders], columns: {only: [status]}, hold: {by: [leads]}}
+  - {id: no-payroll, effect: deny, do: [all], objects: [app.payroll], message: Ask HR.}
+)";
+
+v1::ExplainPolicyResponse Explained(std::string_view sql) {
+  const auto response = Explain(*Compiled(kPolicy), Bot(), Demo(), sql, &TestCatalog());
+  EXPECT_TRUE(response.ok()) << response.status();
+  return response.value_or(v1::ExplainPolicyResponse());
+}
+
+TEST(Explain, AnAllowedStatement) {
+  const auto response = Explained("select id, total from app.orders where customer_id = 3 limit 10");
+  EXPECT_EQ(response.decision(), "allow");
+  EXPECT_EQ(response.reason(), "");
+  EXPECT_EQ(response.smallest_change(), "");
+  EXPECT_EQ(response.revision(), 7);
+  ASSERT_EQ(response.effects_size(), 2);  // the partition's is derived
+  const v1::ExplainedEffect& effect = response.effects(0);
+  EXPECT_EQ(effect.operation(), "select");
+  EXPECT_EQ(effect.object(), "app.orders");
+  EXPECT_THAT(effect.columns(), ElementsAre("customer_id", "id", "total"));
+  EXPECT_EQ(effect.rule(), "support-desk/lookup");
+  EXPECT_EQ(effect.path(), "test.yaml");
+  EXPECT_EQ(effect.line(), 7);
+}
+
+TEST(Explain, ANearMissNamesTheConditionAndTheChange) {
+  const auto response = Explained("select id from app.orders limit 10");
+  EXPECT_EQ(response.decision(), "deny");
+  EXPECT_THAT(response.effects(0).near_misses(),
+              ElementsAre("support-desk/lookup: needs a WHERE on customer_id (test.yaml:7)"));
+  EXPECT_EQ(response.smallest_change(),
+            "change the statement: restrict customer_id by = or IN with given values in the WHERE clause; then "
+            "support-desk/lookup allows it");
+}
+
+TEST(Explain, AHeldStatementNeedsAPerson) {
+  const auto response = Explained("update app.orders set status = 'refunded' where id = 42");
+  EXPECT_EQ(response.decision(), "hold");
+  EXPECT_EQ(response.smallest_change(), "an approval: a member of leads must approve");
+}
+
+TEST(Explain, ADenyRuleIsTheThingToChange) {
+  const auto response = Explained("select salary from app.payroll");
+  EXPECT_EQ(response.decision(), "deny");
+  EXPECT_THAT(response.reason(), HasSubstr("denied by support-desk/no-payroll (test.yaml:10)"));
+  EXPECT_EQ(response.smallest_change(), "change the policy: narrow or remove support-desk/no-payroll (test.yaml:10)");
+}
+
+TEST(Explain, TheWorstOfSeveralStatementsDecides) {
+  const auto response = Explained("select 1; drop table app.orders; update app.orders set status = 'x'");
+  EXPECT_EQ(response.decision(), "deny");
+  EXPECT_THAT(response.reason(), HasSubstr("statement 2: drop on app.orders"));
+}
+
+TEST(Explain, SyntaxErrorsAreErrors) {
+  EXPECT_EQ(Explain(*Compiled(kPolicy), Bot(), Demo(), "selec 1", &TestCatalog()).status().code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+class NoCatalogs : public CatalogSource {
+ public:
+  std::shared_ptr<const sql::Catalog> Find(std::string_view, std::string_view) const override { return nullptr; }
+};
+
+std::vector<v1::PolicyTestResult> Run(std::string_view tests) {
+  return RunTests(Parse(std::string(kPolicy) + "tests:\n" + std::string(tests)), NoCatalogs());
+}
+
+TEST(RunTests, PassesWhatComesOutAsExpected) {
+  const auto results = Run(R"(
+  - {name: a, as: {agent: support-bot, on_behalf_of: z@example.com}, db: shop, sql: "select * from app.orders", expect: deny}
+  - {name: b, sql: "update app.orders set status='refunded' where id=42", expect: hold, rule: refund}
+  - {name: c, sql: "select salary from app.payroll", expect: deny, rule: support-desk/no-payroll}
+  - {name: d, as: {agent: other}, sql: "select 1", expect: deny}
+  - {name: e, as: {group: others}, sql: "select 1", expect: deny}
+  - {name: f, db: elsewhere, sql: "select 1", expect: deny}
+)");
+  ASSERT_EQ(results.size(), 6u);
+  for (const v1::PolicyTestResult& result : results) EXPECT_TRUE(result.passed()) << result.name() << result.detail();
+  EXPECT_EQ(results[1].policy(), "support-desk");
+  EXPECT_EQ(results[1].path(), "test.yaml");
+  EXPECT_EQ(results[1].line(), 14);
+}
+
+TEST(RunTests, FailsWhatDoesNot) {
+  const auto results = Run(R"(
+  - {name: verdict, sql: "select 1", expect: deny}
+  - {name: rule, sql: "select salary from app.payroll", expect: deny, rule: lookup}
+  - {name: syntax, sql: "selec 1", expect: deny}
+)");
+  ASSERT_EQ(results.size(), 3u);
+  for (const v1::PolicyTestResult& result : results) EXPECT_FALSE(result.passed()) << result.name();
+  EXPECT_EQ(results[0].detail(), "expected deny, got allow");
+  EXPECT_THAT(results[1].detail(),
+              HasSubstr("expected deny by lookup, got deny by support-desk/no-payroll: denied by"));
+  EXPECT_THAT(results[2].detail(), HasSubstr("cannot be read"));
+}
+
+}  // namespace
+}  // namespace postern::policy::testing
