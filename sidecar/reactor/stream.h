@@ -15,16 +15,14 @@
 #include <openssl/ssl.h>
 
 #include "absl/status/status.h"
+#include "common/crypto/openssl_ptr.h"
 #include "sidecar/reactor/event_loop.h"
 #include "sidecar/reactor/fd.h"
 #include "sidecar/reactor/task.h"
 
 namespace postern::reactor {
 
-struct SslFree {
-  void operator()(SSL* ssl) const { SSL_free(ssl); }
-};
-using SslPtr = std::unique_ptr<SSL, SslFree>;
+using crypto::SslPtr;
 
 enum class ReadResult { kData, kWouldBlock, kClosed };
 

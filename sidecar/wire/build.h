@@ -13,10 +13,10 @@ namespace postern::wire {
 // Fields of an ErrorResponse or NoticeResponse. Empty ones are left out.
 struct ErrorFields {
   std::string severity = "ERROR";
-  std::string sqlstate;
-  std::string message;
-  std::string detail;
-  std::string hint;
+  std::string sqlstate = {};
+  std::string message = {};
+  std::string detail = {};
+  std::string hint = {};
   int position = 0;  // 1-based character; 0: none
 };
 

@@ -1,0 +1,237 @@
+#include "sidecar/session/relay.h"
+
+#include "common/base/errors.h"
+#include "common/crypto/hash.h"
+#include "fmt/format.h"
+#include "sidecar/session/startup_parameters.h"
+#include "sidecar/wire/build.h"
+
+namespace postern::session {
+
+using reactor::Task;
+
+wire::ErrorFields ToErrorFields(const sidecar::Plan::Refusal& refusal) {
+  return {.severity = "ERROR",
+          .sqlstate = refusal.sqlstate,
+          .message = refusal.message,
+          .detail = refusal.detail,
+          .hint = refusal.hint,
+          .position = refusal.position};
+}
+
+wire::ErrorFields PosternError(std::string_view sqlstate, std::string_view message, std::string_view detail,
+                               std::string_view hint) {
+  return {.severity = "ERROR",
+          .sqlstate = std::string(sqlstate),
+          .message = fmt::format("postern: {}", message),
+          .detail = std::string(detail),
+          .hint = std::string(hint)};
+}
+
+wire::ErrorFields AuditUnavailable(const absl::Status& status) {
+  return PosternError("58030", "statement refused: it cannot be recorded", std::string(status.message()),
+                      "The sidecar's audit spool is full or failing. Try again; if it lasts, tell its operator.");
+}
+
+Relay::Relay(reactor::EventLoop& loop, const Services& services, const SessionInfo& info, reactor::Stream& client,
+             UpstreamConnection upstream, AuditTrail& audit)
+    : loop_(loop),
+      services_(services),
+      info_(info),
+      client_(client),
+      upstream_(std::move(upstream)),
+      audit_(audit),
+      marker_(fmt::format("postern_refused_{}", crypto::HexEncode(services.random.Bytes(16)))),
+      from_server_(std::move(upstream_.rest)),
+      answered_(loop) {
+  state_.SetDefaults({"public"}, info.role);
+  for (const auto& [name, value] : upstream_.parameters) state_.OnParameterStatus(name, value);
+  client_.OnHangup([this] {
+    if (interrupt_hold_) interrupt_hold_(/*cancelled=*/false);
+  });
+}
+
+Task<absl::Status> Relay::Prepare() {
+  if (absl::Status settings = state_.CheckReportedSettings(); !settings.ok()) co_return settings;
+  const OurResult path = co_await OurQuery("SHOW search_path");
+  if (!path.ok || !path.value.has_value()) {
+    co_return Error(absl::StatusCode::kUnavailable, "UPSTREAM_PROTOCOL",
+                    fmt::format("the server does not tell its search_path: {}", path.message));
+  }
+  state_.ConfirmSearchPath(*path.value);
+  co_return absl::OkStatus();
+}
+
+std::shared_ptr<const sidecar::Plan> Relay::JudgeText(std::string_view text) {
+  return info_.enforcer->Judge(info_.identity, state_, *services_.uplink.state()->policy, text);
+}
+
+void Relay::Consume(size_t size) {
+  consumed_ += size;
+  if (consumed_ == in_.size()) {
+    in_.clear();
+    consumed_ = 0;
+    // A large message must not keep its memory for the rest of the session.
+    if (in_.capacity() > 4 * reactor::Stream::kReadChunk) in_.shrink_to_fit();
+  }
+}
+
+Task<bool> Relay::ReadClient() {
+  if (consumed_ > reactor::Stream::kReadChunk) {
+    in_.erase(0, consumed_);
+    consumed_ = 0;
+  }
+  co_await upstream_.stream->Drained(services_.limits.max_pending_bytes);
+  for (;;) {
+    if (ended_) co_return false;
+    co_await client_.Readable();
+    if (ended_) co_return false;
+    const reactor::ReadResult read = client_.Read(&in_);
+    if (read == reactor::ReadResult::kData) co_return true;
+    if (read == reactor::ReadResult::kClosed) {
+      End({.reason = "client"});
+      co_return false;
+    }
+  }
+}
+
+Task<bool> Relay::WaitQuiet() {
+  while (!ended_ && !answers_.empty() && !copy_in_) co_await answered_.Wait();
+  co_return !ended_;
+}
+
+void Relay::Answered() {
+  answered_.Set();
+  if (draining_ && answers_.empty() && state_.transaction_status() == 'I' && !interrupt_hold_) End(drain_ending_);
+}
+
+Task<std::shared_ptr<const wire::ErrorFields>> Relay::Settle() {
+  if (state_.TakeCatalogChange()) catalog_stale_ = true;
+  if (catalog_stale_) {
+    const absl::Status read = co_await RefreshCatalog();
+    if (!read.ok()) {
+      co_return std::make_shared<const wire::ErrorFields>(
+          PosternError("57P03", "the schema has changed and cannot be read again", std::string(read.message()),
+                       "Try again in a moment."));
+    }
+    catalog_stale_ = false;
+  }
+  if (state_.search_path_uncertain() && state_.transaction_status() != 'E') {
+    if (unsynced_) {
+      co_return std::make_shared<const wire::ErrorFields>(
+          PosternError("42501", "search_path may have changed within this pipeline",
+                       "unanalysable: what names mean is known again after Sync", "Send Sync before this statement."));
+    }
+    const OurResult path = co_await OurQuery("SHOW search_path");
+    if (path.ok && path.value.has_value()) state_.ConfirmSearchPath(*path.value);
+  }
+  co_return nullptr;
+}
+
+Task<absl::Status> Relay::RefreshCatalog() {
+  struct Answer {
+    explicit Answer(reactor::EventLoop& loop) : done(loop) {}
+    reactor::Event done;
+    absl::Status status;
+  };
+  auto answer = std::make_shared<Answer>(loop_);
+  services_.catalogs.Refresh(info_.claims.target, info_.database,
+                             [answer, &loop = loop_](absl::StatusOr<sidecar::CatalogPtr> catalog) {
+                               loop.Post([answer, status = catalog.status()] {
+                                 answer->status = status;
+                                 answer->done.Set();
+                               });
+                             });
+  co_await answer->done.Wait();
+  co_return answer->status;
+}
+
+Task<Relay::OurResult> Relay::OurQuery(std::string_view text) {
+  ours_ = OurResult();
+  wire::AppendQuery(text, &upstream_.stream->out());
+  Expected expected;
+  expected.kind = Expected::Kind::kQuery;
+  expected.ours = true;
+  answers_.Push(std::move(expected));
+  upstream_.stream->Flush();
+  if (!co_await WaitQuiet()) co_return OurResult{.ok = false, .message = "the session has ended"};
+  co_return ours_;
+}
+
+std::shared_ptr<Execution> Relay::NewExecution(std::shared_ptr<const sidecar::Plan> plan) {
+  auto execution = std::make_shared<Execution>();
+  execution->number = audit_.NextNumber();
+  execution->plan = std::move(plan);
+  execution->started = services_.clock.Monotonic();
+  const auto control = services_.uplink.state();
+  execution->origins = info_.enforcer->MaskedOrigins(info_.identity, *control->policy);
+  return execution;
+}
+
+std::string Relay::SearchPathText() const { return QuoteIdentifiers(state_.search_path); }
+
+void Relay::RecordDenied(const Execution& execution, std::string_view sql, const sidecar::Portal* portal,
+                         const wire::ErrorFields& denial) {
+  // Nothing is going to be forwarded, so a spool that takes no more gates changes nothing for the client.
+  [[maybe_unused]] const absl::Status recorded = audit_.Intent(
+      execution,
+      {.sql = sql, .portal = portal, .decision = "deny", .denial = &denial, .search_path = SearchPathText()});
+  audit_.Flush();
+}
+
+void Relay::Fatal(std::string_view sqlstate, std::string_view message, std::string_view detail,
+                  std::string_view reason) {
+  End({.reason = std::string(reason),
+       .fatal = {.severity = "FATAL",
+                 .sqlstate = std::string(sqlstate),
+                 .message = fmt::format("postern: {}", message),
+                 .detail = std::string(detail)}});
+}
+
+void Relay::End(Ending ending) {
+  if (ended_) return;
+  ended_ = true;
+  end_reason_ = ending.reason;
+  const bool executing = answers_.Executing();
+  // A message of the server that is half out cannot be interrupted by one of ours.
+  if (!ending.fatal.message.empty() && pass_to_client_ == 0) {
+    ending.fatal.severity = "FATAL";
+    wire::AppendError(ending.fatal, &client_.out());
+  }
+  client_.Flush();
+  while (!answers_.empty()) {
+    if (const auto& execution = answers_.front().execution) FinishExecution(execution.get(), "lost");
+    answers_.Pop();
+  }
+  if (executing) {
+    reactor::Detach(
+        CancelUpstream(loop_, services_.upstream_tls, info_.target, upstream_.process_id, upstream_.secret_key));
+  } else {
+    wire::AppendTerminate(&upstream_.stream->out());
+    upstream_.stream->Flush();
+  }
+  upstream_.stream->Close();
+  if (interrupt_hold_) interrupt_hold_(/*cancelled=*/false);
+  answered_.Set();
+  client_.OnHangup(nullptr);
+  if (on_end_) on_end_();
+}
+
+void Relay::Cancel() {
+  if (ended_) return;
+  if (interrupt_hold_) {
+    interrupt_hold_(/*cancelled=*/true);
+    return;
+  }
+  if (!answers_.Executing()) return;
+  reactor::Detach(
+      CancelUpstream(loop_, services_.upstream_tls, info_.target, upstream_.process_id, upstream_.secret_key));
+}
+
+void Relay::Drain(Ending ending) {
+  draining_ = true;
+  drain_ending_ = std::move(ending);
+  if (answers_.empty()) Answered();
+}
+
+}  // namespace postern::session

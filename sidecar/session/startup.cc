@@ -1,0 +1,146 @@
+// From the first byte to the password.
+#include <algorithm>
+
+#include <openssl/crypto.h>
+
+#include "common/base/errors.h"
+#include "fmt/format.h"
+#include "sidecar/session/session.h"
+#include "sidecar/wire/build.h"
+#include "sidecar/wire/framing.h"
+#include "sidecar/wire/frontend.h"
+
+namespace postern::session {
+
+using reactor::ReadResult;
+using reactor::Task;
+using wire::StartupPacket;
+
+namespace {
+
+constexpr char kTlsHandshake = 0x16;
+// libpq asks for GSS and TLS one after the other; more than that is no client.
+constexpr int kMaxNegotiations = 4;
+
+wire::ErrorFields Fields(std::string_view sqlstate, std::string_view message, std::string_view detail = {},
+                         std::string_view hint = {}) {
+  wire::ErrorFields fields = PosternError(sqlstate, message, detail, hint);
+  fields.severity = "FATAL";
+  return fields;
+}
+
+}  // namespace
+
+// Reads exactly one packet and leaves what follows in the socket: it may belong to a TLS handshake.
+Task<std::optional<StartupPacket>> Session::ReadStartupPacket() {
+  std::string in;
+  StartupPacket packet;
+  for (;;) {
+    const wire::Read read = wire::ReadStartup(in, &packet);
+    if (read == wire::Read::kMessage) co_return packet;
+    if (read == wire::Read::kMalformed) co_return std::nullopt;
+    size_t want = 4;
+    if (in.size() >= 4) {
+      want = 0;
+      for (size_t i = 0; i < 4; ++i) want = want << 8 | static_cast<uint8_t>(in[i]);
+    }
+    co_await client_->Readable();
+    if (client_->Read(&in, want - in.size()) == ReadResult::kClosed) co_return std::nullopt;
+  }
+}
+
+Task<bool> Session::AcceptTls(bool direct) {
+  const absl::Status accepted = co_await client_->AcceptTls(services_.client_tls->NewSsl());
+  if (!accepted.ok()) co_return false;
+  // Without ALPN another protocol's client could be made to talk to us.
+  co_return !direct || NegotiatedPostgresAlpn(client_->ssl());
+}
+
+Task<std::optional<ClientStartup>> Session::ReadStartupMessage() {
+  char first = 0;
+  co_await client_->Readable();
+  if (!peer_.unix_socket && services_.client_tls != nullptr && client_->Peek(&first, 1) == 1 &&
+      first == kTlsHandshake) {
+    if (!co_await AcceptTls(/*direct=*/true)) co_return std::nullopt;
+  }
+  for (int i = 0; i < kMaxNegotiations; ++i) {
+    const std::optional<StartupPacket> packet = co_await ReadStartupPacket();
+    if (!packet.has_value()) co_return std::nullopt;
+    switch (packet->kind) {
+      case StartupPacket::Kind::kSslRequest:
+      case StartupPacket::Kind::kGssEncRequest: {
+        if (client_->ssl() != nullptr) co_return std::nullopt;
+        // Bytes behind the request came in clear: whoever sent them may not be the client (CVE-2021-23214).
+        if (client_->Peek(&first, 1) != 0) {
+          Refuse(
+              Fields(
+                  "08P01", "received unencrypted data after encryption request",
+                  "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."),
+              "protocol");
+          co_return std::nullopt;
+        }
+        const bool tls =
+            packet->kind == StartupPacket::Kind::kSslRequest && services_.client_tls != nullptr && !peer_.unix_socket;
+        client_->out().push_back(tls ? 'S' : 'N');
+        client_->Flush();
+        if (tls && !co_await AcceptTls(/*direct=*/false)) co_return std::nullopt;
+        break;
+      }
+      case StartupPacket::Kind::kCancelRequest:
+        services_.registry.Cancel(packet->process_id, packet->secret_key);
+        co_return std::nullopt;
+      case StartupPacket::Kind::kUnsupportedVersion:
+        Refuse(Fields("0A000", fmt::format("unsupported frontend protocol {}.{}: only 3.0 is spoken", packet->major,
+                                           packet->minor)),
+               "protocol");
+        co_return std::nullopt;
+      case StartupPacket::Kind::kStartup:
+        co_return TakeStartup(*packet);
+    }
+  }
+  co_return std::nullopt;
+}
+
+std::optional<ClientStartup> Session::TakeStartup(const StartupPacket& packet) {
+  if (client_->ssl() == nullptr && !peer_.local) {
+    Refuse(Fields("28000", "TLS is required", "The token would travel in clear.",
+                  "Connect with sslmode=require or higher."),
+           "no TLS");
+    return std::nullopt;
+  }
+  wire::ErrorFields refusal;
+  std::optional<ClientStartup> startup = JudgeStartup(packet, &refusal);
+  if (!startup.has_value()) {
+    Refuse(refusal, "start-up parameters");
+    return std::nullopt;
+  }
+  if (startup->negotiate) wire::AppendNegotiateProtocolVersion(0, startup->unknown_options, &client_->out());
+  return startup;
+}
+
+Task<std::optional<std::string>> Session::AskPassword() {
+  wire::AppendAuthenticationCleartext(&client_->out());
+  client_->Flush();
+  std::string in;
+  wire::Message message;
+  for (;;) {
+    const wire::Read read = wire::ReadFrontend(in, &message);
+    if (read == wire::Read::kMessage) break;
+    if (read == wire::Read::kMalformed) co_return std::nullopt;
+    co_await client_->Readable();
+    if (client_->Read(&in, wire::kSmallMessageLimit + 1 - std::min<size_t>(in.size(), wire::kSmallMessageLimit)) ==
+        ReadResult::kClosed) {
+      co_return std::nullopt;
+    }
+  }
+  const auto password = message.type == 'p' ? wire::ParsePassword(message.body) : std::nullopt;
+  // Nothing may follow: the client has no reason to speak before it is let in.
+  const bool alone = message.whole.size() == in.size();
+  std::optional<std::string> token;
+  if (password.has_value() && alone) token = std::string(*password);
+  OPENSSL_cleanse(in.data(), in.size());
+  if (!token.has_value()) Refuse(Fields("08P01", "expected a password message and nothing else"), "protocol");
+  co_return token;
+}
+
+}  // namespace postern::session
