@@ -1,0 +1,50 @@
+// The sidecar's configuration: one YAML file. Keys that are not listed here refuse the start.
+//
+//   listen: [127.0.0.1:6432]            # host:port of the Postgres port; required unless unix_socket_dir is given
+//   unix_socket_dir: /run/postern       # folder of the socket .s.PGSQL.<port>
+//   data_dir: /var/lib/postern-sidecar  # identity and audit spool; required
+//   tls:                                # towards clients; without it only loopback and the socket are served
+//     certificate: /etc/postern/sidecar.crt
+//     key: /etc/postern/sidecar.key
+//     ca: /etc/postern/sidecar-ca.crt   # what clients should trust; shown by the control plane
+//   advertise: {host: db.example.com, port: 6432}   # where clients reach this sidecar
+//   threads: 2                          # event loops
+//   limits:
+//     sessions: 1000
+//     sessions_per_agent: 50
+//     startup: 10s                      # from connect to password
+//     upstream: 10s                     # the server's log-in
+//     max_message: 67108864             # bytes of one client message
+//   spool: {max_bytes: 1073741824}      # statements are refused when this much waits for the control plane
+//   metrics: 127.0.0.1:9465             # plain HTTP; absent: none
+//   log_level: info                     # debug, info, warning, error
+//   drain: 10s                          # how long SIGTERM waits for transactions to end
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "absl/status/statusor.h"
+#include "common/obs/log.h"
+#include "sidecar/session/gateway.h"
+
+namespace postern::sidecar_app {
+
+struct Config {
+  session::GatewayOptions gateway;
+  std::string data_dir;
+  std::string client_ca_file;
+  std::string advertise_host;
+  int advertise_port = 0;  // 0: the port that was bound
+  int64_t spool_max_bytes = int64_t{1} << 30;
+  std::string metrics_address;
+  obs::Level log_level = obs::Level::kInfo;
+  absl::Duration drain = absl::Seconds(10);
+};
+
+// INVALID_ARGUMENT/CONFIG_INVALID with the line and what would be right.
+absl::StatusOr<Config> ParseConfig(std::string_view yaml, std::string_view file_name);
+// NOT_FOUND/CONFIG_UNREADABLE, and as above.
+absl::StatusOr<Config> LoadConfig(const std::string& path);
+
+}  // namespace postern::sidecar_app
