@@ -149,12 +149,15 @@ absl::Status SpoolImpl::Acknowledge(const Position& upto) {
   POSTERN_RETURN_IF_ERROR(WriteLedger(files_, options_.directory, ledger));
   for (const auto& [number, path] : done) POSTERN_RETURN_IF_ERROR(files_.Unlink(path));
   absl::MutexLock lock(&mu_);
-  std::erase_if(segments_, [&](const Segment& segment) {
-    const bool gone =
-        std::any_of(done.begin(), done.end(), [&](const auto& each) { return each.first == segment.header.number; });
-    if (gone) segment_bytes_ -= segment.bytes;
-    return gone;
-  });
+  for (auto segment = segments_.begin(); segment != segments_.end();) {
+    const int64_t number = segment->header.number;
+    if (std::none_of(done.begin(), done.end(), [number](const auto& each) { return each.first == number; })) {
+      ++segment;
+      continue;
+    }
+    segment_bytes_ -= segment->bytes;
+    segment = segments_.erase(segment);
+  }
   return absl::OkStatus();
 }
 
