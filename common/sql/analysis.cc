@@ -27,6 +27,9 @@ std::vector<std::string> EffectivePath(const std::vector<std::string>& path, std
 
 // What the statements after this one must know: settings that change names, new definitions, changed catalog.
 void Remember(const Statement& statement, MessageState* state, bool* path_changed) {
+  if (statement.changes_catalog) {
+    state->names_uncertain = "an earlier statement of the message changes the catalog; send it on its own";
+  }
   for (const SettingChange& change : statement.settings) {
     if (change.name == "ALL" || (change.name == "search_path" && !change.value.has_value())) {
       state->names_uncertain = "an earlier statement of the message resets search_path; send it on its own";
@@ -36,9 +39,6 @@ void Remember(const Statement& statement, MessageState* state, bool* path_change
     } else if (change.name == "role" || change.name == "session_authorization") {
       state->names_uncertain = "an earlier statement of the message changes the role; send it on its own";
     }
-  }
-  if (statement.changes_catalog) {
-    state->names_uncertain = "an earlier statement of the message changes the catalog; send it on its own";
   }
   switch (statement.transaction) {
     case TransactionAction::kNone:

@@ -98,6 +98,7 @@ class Analyzer {
   void ExpandRange(Range* range, const Segment* segment, Rows* rows);
   // Finds a relation as Postgres does. nullptr and Fail() if there is none, unless the catalog is open.
   const Relation* Resolve(const ::RangeVar* var);
+  // `is_system`: it is one of Postgres's own, or must be, because the snapshot does not hold those.
   const Relation* ResolveName(std::string_view schema, std::string_view name, bool* is_system);
   const Cte* FindCte(const Scope& scope, std::string_view name);
 
@@ -151,6 +152,10 @@ class Analyzer {
   void CallUser(const Function& function, const Flow& arguments, int location, Flow* result);
   void CallSequence(const ::FuncCall* call, std::string_view name, bool write, const Flow& arguments);
   void CallSetConfig(const ::FuncCall* call, const Flow& arguments);
+  // Functions of that name that the call may mean, other than pg_catalog's.
+  std::vector<const Function*> UserFunctions(std::string_view schema, std::string_view name) const;
+  // t.f and f(t) where t has no column f: the function f of the row.
+  Flow CallOnRow(std::string_view name, Flow row, int location);
   // A function named by DDL or a trigger, without arguments: kCall.
   void NoteFunction(const ::List* name, Operation operation);
 
@@ -339,6 +344,8 @@ std::optional<std::string> ConstantText(const ::Node* node);
 bool NamesColumn(const ::Node* node);
 // The name that Postgres gives an output column without AS.
 std::string OutputName(const ::Node* node);
+// The word for a type of object in a command tag, as in DROP TABLE.
+std::string_view ObjectTypeWord(::ObjectType type);
 // "schema.name" of a name list, split; an empty schema when there is none.
 struct QualifiedName {
   std::string_view schema;

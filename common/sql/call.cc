@@ -40,6 +40,25 @@ bool SplitRegclass(std::string_view text, std::string* schema, std::string* name
 
 }  // namespace
 
+std::vector<const Function*> Analyzer::UserFunctions(std::string_view schema, std::string_view name) const {
+  std::vector<const Function*> functions = catalog_.FindFunctions(message_.search_path, schema, name);
+  std::erase_if(functions, [](const Function* function) { return function->schema == "pg_catalog"; });
+  return functions;
+}
+
+Flow Analyzer::CallOnRow(std::string_view name, Flow row, int location) {
+  if (!message_.names_uncertain.empty()) Fail(message_.names_uncertain);
+  const std::vector<const Function*> functions = UserFunctions("", name);
+  if (functions.empty() && ClassifyBuiltin(name) != BuiltinClass::kHarmless) {
+    Fail(fmt::format("column {} does not exist", name));
+  }
+  const Flow arguments = row;
+  NoteComputed(arguments);
+  for (const Function* function : functions) CallUser(*function, arguments, location, &row);
+  row.Compute();
+  return row;
+}
+
 void Analyzer::ExprFuncCall(const ::Node* node, const Scope& scope, Flow* out) {
   const auto* call = As<::FuncCall>(node);
   const QualifiedName name = SplitName(call->funcname);
@@ -48,7 +67,7 @@ void Analyzer::ExprFuncCall(const ::Node* node, const Scope& scope, Flow* out) {
   // email(c) is c.email when there is no such function.
   if (args.size() == 1 && name.schema.empty() && nodeTag(args[0]) == T_ColumnRef && call->agg_order == nullptr &&
       call->over == nullptr && ClassifyBuiltin(name.name) == BuiltinClass::kNotListed &&
-      catalog_.FindFunctions(message_.search_path, "", name.name).empty()) {
+      UserFunctions("", name.name).empty()) {
     const Items fields(As<::ColumnRef>(args[0])->fields);
     Range* range = fields.size() == 1 ? FindRange(scope, "", StringOf(fields[0])) : nullptr;
     if (range != nullptr && !range->open) {
@@ -75,7 +94,9 @@ void Analyzer::Call(const ::FuncCall* call, const Flow& arguments, Flow* result)
   const QualifiedName name = SplitName(call->funcname);
   if (!message_.names_uncertain.empty()) Fail(message_.names_uncertain);
   if (IsUnsafeExtensionFunction(name.name)) {
-    EffectIndex(Operation::kUnsafeFunction, ObjectKind::kFunction, name.schema, name.name, 0, false, call->location);
+    std::string_view schema = name.schema.empty() ? "pg_catalog" : name.schema;
+    for (const Function* function : UserFunctions(name.schema, name.name)) schema = function->schema;
+    EffectIndex(Operation::kUnsafeFunction, ObjectKind::kFunction, schema, name.name, 0, false, call->location);
     NoteStored(arguments);
     result->opaque = true;
     return;
@@ -95,6 +116,11 @@ void Analyzer::Call(const ::FuncCall* call, const Flow& arguments, Flow* result)
     user = true;
   }
   const bool builtin = name.schema.empty() || name.schema == "pg_catalog";
+  const bool knows_builtins = !catalog_.FindFunctions({}, "pg_catalog", "lower").empty();
+  if (builtin && !user && !in_pg_catalog && knows_builtins && !message_.options.open_catalog) {
+    Fail(fmt::format("function {} does not exist or is not visible", name.name));
+    return;
+  }
   if (builtin && (!user || in_pg_catalog || ClassifyBuiltin(name.name) != BuiltinClass::kNotListed)) {
     if (message_.options.open_catalog && !in_pg_catalog && ClassifyBuiltin(name.name) == BuiltinClass::kNotListed &&
         name.schema.empty() && !message_.search_path.empty()) {

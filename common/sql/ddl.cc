@@ -111,6 +111,8 @@ bool IsPartOfTable(::ObjectType type) {
          type == OBJECT_POLICY;
 }
 
+std::string TagOf(std::string_view verb, ::ObjectType type) { return fmt::format("{} {}", verb, ObjectTypeWord(type)); }
+
 // What a one-effect statement is about, as far as it has a name.
 QualifiedName SimpleName(const ::Node* node) {
   const auto role = [](const ::RoleSpec* spec) { return spec == nullptr ? std::string_view() : View(spec->rolename); };
@@ -178,6 +180,7 @@ void Analyzer::Simple(const ::Node* node) {
   const StatementRow* row = StatementRowOf(nodeTag(node));
   const QualifiedName name = SimpleName(node);
   result_.outputs_known = true;
+  if (nodeTag(node) == T_GrantRoleStmt && !As<::GrantRoleStmt>(node)->is_grant) result_.tag = "REVOKE ROLE";
   const ObjectKind kind = name.name.empty()                              ? ObjectKind::kNone
                           : row->operation == Operation::kCreateFunction ? ObjectKind::kFunction
                                                                          : ObjectKind::kOther;
@@ -314,6 +317,7 @@ void Analyzer::CompositeType(const ::Node* node) {
 
 void Analyzer::Drop(const ::Node* node) {
   const auto* drop = As<::DropStmt>(node);
+  result_.tag = TagOf("DROP", drop->removeType);
   result_.outputs_known = true;
   for (const ::Node* object : Items(drop->objects)) {
     if (drop->removeType == OBJECT_INDEX) {
@@ -348,6 +352,8 @@ void Analyzer::Rename(const ::Node* node) {
   const auto* rename = As<::RenameStmt>(node);
   result_.outputs_known = true;
   const ::ObjectType type = rename->renameType;
+  // ALTER TABLE … RENAME COLUMN, but ALTER VIEW when it is one's.
+  result_.tag = TagOf("ALTER", type == OBJECT_COLUMN ? rename->relationType : type);
   if (type == OBJECT_INDEX || (type == OBJECT_COLUMN && rename->relationType == OBJECT_INDEX)) {
     EffectIndex(Operation::kAlter, ObjectKind::kOther, View(rename->relation->schemaname),
                 View(rename->relation->relname), 0, false, -1);
@@ -376,6 +382,7 @@ void Analyzer::Rename(const ::Node* node) {
 
 void Analyzer::AlterSchemaOf(const ::Node* node) {
   const auto* alter = As<::AlterObjectSchemaStmt>(node);
+  result_.tag = TagOf("ALTER", alter->objectType);
   result_.outputs_known = true;
   if (alter->relation != nullptr) {
     const Relation* relation = NoteRelation(Operation::kAlter, alter->relation, alter->missing_ok);
@@ -389,6 +396,7 @@ void Analyzer::AlterSchemaOf(const ::Node* node) {
 
 void Analyzer::AlterOwner(const ::Node* node) {
   const auto* alter = As<::AlterOwnerStmt>(node);
+  result_.tag = TagOf("ALTER", alter->objectType);
   result_.outputs_known = true;
   if (alter->relation != nullptr) {
     NoteRelation(Operation::kGrant, alter->relation, false);
@@ -432,6 +440,7 @@ void Analyzer::Grant(const ::Node* node) {
 
 void Analyzer::Define(const ::Node* node) {
   const auto* define = As<::DefineStmt>(node);
+  result_.tag = TagOf("CREATE", define->kind);
   result_.outputs_known = true;
   // A base type, an operator or an aggregate is made of functions.
   const bool of_functions = define->kind == OBJECT_TYPE || define->kind == OBJECT_AGGREGATE;

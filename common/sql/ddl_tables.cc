@@ -192,6 +192,7 @@ void Analyzer::AlterSequence(const ::Node* node) {
 
 void Analyzer::AlterTable(const ::Node* node) {
   const auto* alter = As<::AlterTableStmt>(node);
+  result_.tag = fmt::format("ALTER {}", ObjectTypeWord(alter->objtype));
   result_.outputs_known = true;
   switch (alter->objtype) {
     case OBJECT_TABLE:

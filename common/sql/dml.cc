@@ -59,16 +59,15 @@ Rows Analyzer::Returning(const ::List* targets, Range* target, Scope* scope) {
 Rows Analyzer::Insert(const ::InsertStmt* insert, const Scope& outer) {
   const Depth depth(this);
   if (!depth.ok()) return {};
+  // Constants anywhere but in predicates may end in a column, also by way of WITH, FROM and subqueries.
+  const bool collecting = std::exchange(collecting_constants_, true);
   Scope with(&outer);
   With(insert->withClause, &with);
   Range* target = RelationRange(insert->relation, true);
 
   Rows source;
-  if (insert->selectStmt != nullptr) {
-    const bool collecting = std::exchange(collecting_constants_, true);
-    source = Query(insert->selectStmt, with);
-    collecting_constants_ = collecting;
-  }
+  if (insert->selectStmt != nullptr) source = Query(insert->selectStmt, with);
+  collecting_constants_ = collecting;
   NoteStored(source.rest);
   for (const RangeColumn& column : source.columns) NoteStored(column.flow);
 
@@ -147,12 +146,14 @@ void Analyzer::SetClause(const ::List* targets, Range* target, const Scope& scop
 Rows Analyzer::Update(const ::UpdateStmt* update, const Scope& outer) {
   const Depth depth(this);
   if (!depth.ok()) return {};
+  const bool collecting = std::exchange(collecting_constants_, true);
   Scope with(&outer);
   With(update->withClause, &with);
   Range* target = RelationRange(update->relation, true);
   Scope scope(&with);
   scope.Add(NamedItem(target, update->relation->alias));
   AddFrom(update->fromClause, &scope, with);
+  collecting_constants_ = collecting;
   SetClause(update->targetList, target, scope);
   Predicate(update->whereClause, scope);
   NoteWriteShape(update->whereClause, *target);
@@ -185,6 +186,7 @@ Rows Analyzer::Delete(const ::DeleteStmt* del, const Scope& outer) {
 Rows Analyzer::Merge(const ::MergeStmt* merge, const Scope& outer) {
   const Depth depth(this);
   if (!depth.ok()) return {};
+  const bool collecting = std::exchange(collecting_constants_, true);
   Scope with(&outer);
   With(merge->withClause, &with);
   Range* target = RelationRange(merge->relation, true);
@@ -192,6 +194,7 @@ Rows Analyzer::Merge(const ::MergeStmt* merge, const Scope& outer) {
   scope.Add(NamedItem(target, merge->relation->alias));
   Scope source(&with);
   source.Add(FromNode(merge->sourceRelation, source, with));
+  collecting_constants_ = collecting;
   scope.names.insert(scope.names.end(), source.names.begin(), source.names.end());
   scope.segments.insert(scope.segments.end(), source.segments.begin(), source.segments.end());
   Predicate(merge->joinCondition, scope);
@@ -209,9 +212,9 @@ Rows Analyzer::Merge(const ::MergeStmt* merge, const Scope& outer) {
         std::vector<std::string_view> columns;
         for (const ::Node* column : Items(when->targetList)) columns.push_back(View(As<::ResTarget>(column)->name));
         const bool all_columns = columns.empty();
-        const bool collecting = std::exchange(collecting_constants_, true);
+        const bool outside = std::exchange(collecting_constants_, true);
         for (const ::Node* value : Items(when->values)) NoteStored(Value(value, scope));
-        collecting_constants_ = collecting;
+        collecting_constants_ = outside;
         NoteWrite(Operation::kInsert, target, columns, all_columns);
         break;
       }

@@ -162,7 +162,7 @@ void Analyzer::AddFunctionColumns(const ::Node* call, const ::List* definitions,
   const QualifiedName name = SplitName(As<::FuncCall>(call)->funcname);
   const bool builtin = (name.schema.empty() || name.schema == "pg_catalog") &&
                        ClassifyBuiltin(name.name) == BuiltinClass::kHarmless &&
-                       catalog_.FindFunctions(message_.search_path, name.schema, name.name).empty();
+                       UserFunctions(name.schema, name.name).empty();
   const std::vector<std::string_view> columns = BuiltinColumns(name.name);
   if (builtin && name.name == "unnest") {
     for (int i = 0; i < Items(As<::FuncCall>(call)->args).size(); ++i) range->columns.push_back({"unnest", flow});

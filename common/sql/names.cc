@@ -36,13 +36,15 @@ const Relation* Analyzer::ResolveName(std::string_view schema, std::string_view 
     Fail(fmt::format("relation {}.{} is temporary or internal, which no catalog snapshot holds", schema, name));
     return nullptr;
   }
+  // A snapshot without the system's relations: their names are reserved to it in practice.
+  const bool has_system = catalog_.FindRelation("pg_catalog", "pg_class") != nullptr;
   if (!schema.empty()) {
-    *is_system = IsSystemSchema(schema);
-    return catalog_.FindRelation(schema, name);
+    const Relation* relation = catalog_.FindRelation(schema, name);
+    *is_system = IsSystemSchema(schema) && (relation != nullptr || !has_system);
+    return relation;
   }
   const Relation* relation = catalog_.Resolve(message_.search_path, name);
-  // Relations of pg_catalog need not be in the snapshot; their names are reserved to it in practice.
-  if (relation == nullptr && name.starts_with("pg_")) *is_system = true;
+  if (relation == nullptr && !has_system && name.starts_with("pg_")) *is_system = true;
   if (relation != nullptr && IsSystemSchema(relation->schema)) *is_system = true;
   return relation;
 }
@@ -193,14 +195,7 @@ Flow Analyzer::Column(const ::ColumnRef* ref, const Scope& scope) {
       return {};
     }
     if (std::optional<Flow> flow = ColumnNamed(range, column)) return *std::move(flow);
-    // t.f is f(t) when there is no such column.
-    Flow flow = WholeRow(range);
-    const std::vector<const Function*> functions = catalog_.FindFunctions(message_.search_path, "", column);
-    if (functions.empty()) Fail(fmt::format("column {}.{} does not exist", table, column));
-    for (const Function* function : functions) CallUser(*function, flow, ref->location, &flow);
-    NoteComputed(flow);
-    flow.Compute();
-    return flow;
+    return CallOnRow(column, WholeRow(range), ref->location);
   }
 
   // Found in a range whose columns are not all known: an outer name may be meant as well.

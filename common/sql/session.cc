@@ -97,6 +97,8 @@ void Analyzer::TransactionModes(const ::List* options) {
 void Analyzer::SetStatement(const ::Node* node) {
   const auto* set = As<::VariableSetStmt>(node);
   const std::string name = absl::AsciiStrToLower(AbslView(View(set->name)));
+  result_.outputs_known = true;
+  if (set->kind == VAR_RESET || set->kind == VAR_RESET_ALL) result_.tag = "RESET";
   switch (set->kind) {
     case VAR_SET_VALUE: {
       std::optional<std::string> value;
@@ -279,6 +281,7 @@ void Analyzer::DeallocateStatement(const ::Node* node) {
   const auto* deallocate = As<::DeallocateStmt>(node);
   result_.name = std::string(View(deallocate->name));
   result_.name_all = deallocate->name == nullptr;
+  if (result_.name_all) result_.tag = "DEALLOCATE ALL";
   result_.outputs_known = true;
   NoteNamed(Operation::kPrepare, result_.name);
 }
@@ -319,6 +322,7 @@ void Analyzer::CloseStatement(const ::Node* node) {
   const auto* close = As<::ClosePortalStmt>(node);
   result_.name = std::string(View(close->portalname));
   result_.name_all = close->portalname == nullptr;
+  if (result_.name_all) result_.tag = "CLOSE CURSOR ALL";
   result_.outputs_known = true;
   NoteNamed(Operation::kCursor, result_.name);
 }

@@ -1,0 +1,237 @@
+// Runs every case of golden/*.txt: statement → what analysis says of it. A new case needs no C++.
+//
+// A file is a list of cases, each:
+//
+//   === a title that says what the case is about
+//   SELECT email AS plan FROM app.customers
+//   ---
+//   effect select app.customers (email)
+//   output plan = app.customers.email
+//
+// and all of what analysis says must be there. `output x = c` is the column itself, `output x <- c, d` depends on them.
+// Before the first case: `catalog FILE`, `search_path a, b`, `role r`, `open` (an open catalog). With
+// POSTERN_GOLDEN_UPDATE=1 in the environment the files are rewritten with what analysis says now: read the diff.
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+#include <string>
+#include <vector>
+
+#include "common/base/errors.h"
+#include "common/sql/analysis.h"
+#include "fmt/format.h"
+#include "gmock/gmock.h"
+#include "gtest/gtest.h"
+#include "tests/unit/common/sql/catalog_text.h"
+
+namespace postern::sql {
+namespace {
+
+namespace fs = std::filesystem;
+
+std::string ReadFile(const fs::path& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+struct Case {
+  int line = 0;
+  std::string title;
+  std::string sql;
+  std::string expected;
+};
+
+struct GoldenFile {
+  std::string header;
+  std::string catalog;
+  SessionView session;
+  AnalysisOptions options;
+  std::vector<Case> cases;
+};
+
+void HeaderLine(const std::string& line, GoldenFile* file) {
+  const size_t space = line.find(' ');
+  const std::string word = line.substr(0, space);
+  const std::string rest = space == std::string::npos ? "" : line.substr(space + 1);
+  if (word == "catalog") file->catalog = rest;
+  if (word == "search_path") file->session.search_path = SplitSearchPath(rest);
+  if (word == "role") file->session.role = rest;
+  if (word == "open") file->options.open_catalog = true;
+}
+
+GoldenFile ParseGolden(const std::string& text) {
+  GoldenFile file;
+  enum { kHeader, kSql, kExpected } part = kHeader;
+  std::istringstream lines(text);
+  int number = 0;
+  for (std::string line; std::getline(lines, line);) {
+    ++number;
+    if (line.starts_with("=== ")) {
+      file.cases.push_back({number, line.substr(4), "", ""});
+      part = kSql;
+    } else if (part == kHeader) {
+      file.header += line + "\n";
+      HeaderLine(line, &file);
+    } else if (line == "---") {
+      part = kExpected;
+    } else if (part == kSql) {
+      file.cases.back().sql += (file.cases.back().sql.empty() ? "" : "\n") + line;
+    } else if (!line.empty()) {
+      file.cases.back().expected += line + "\n";
+    }
+  }
+  return file;
+}
+
+class Describer {
+ public:
+  explicit Describer(const Catalog& catalog) : catalog_(catalog) {}
+
+  std::string Describe(const Statement& statement) {
+    text_ = fmt::format("tag {}\n", statement.tag);
+    if (statement.unanalysable.has_value()) return text_ + "unanalysable: " + *statement.unanalysable + "\n";
+    for (const Effect& effect : statement.effects) Line("effect", effect.ToString());
+    for (const OutputColumn& output : statement.outputs) Output(output);
+    if (!statement.outputs_known) Line("outputs", "are not known");
+    for (const ColumnId& column : statement.predicates) {
+      const bool equality =
+          std::find(statement.equality_only_predicates.begin(), statement.equality_only_predicates.end(), column) !=
+          statement.equality_only_predicates.end();
+      Line("predicate", ColumnName(catalog_, column) + (equality ? " (equality)" : ""));
+    }
+    Columns("stored", statement.stored);
+    Columns("computed", statement.computed);
+    for (const std::string& constant : statement.written_constants) Line("writes", "'" + constant + "'");
+    Rest(statement);
+    return text_;
+  }
+
+ private:
+  void Line(std::string_view word, std::string_view rest) { text_ += fmt::format("{} {}\n", word, rest); }
+
+  std::string Names(const std::vector<ColumnId>& columns) {
+    std::vector<std::string> names;
+    for (const ColumnId& column : columns) names.push_back(ColumnName(catalog_, column));
+    return fmt::format("{}", fmt::join(names, ", "));
+  }
+
+  void Columns(std::string_view word, const std::vector<ColumnId>& columns) {
+    if (!columns.empty()) Line(word, Names(columns));
+  }
+
+  void Output(const OutputColumn& output) {
+    std::string line = output.name;
+    if (output.bare.has_value()) line += " = " + ColumnName(catalog_, *output.bare);
+    if (output.origin != output.bare && output.origin.has_value()) {
+      line += " [described as " + ColumnName(catalog_, *output.origin) + "]";
+    }
+    std::vector<ColumnId> more;
+    for (const ColumnId& source : output.sources) {
+      if (source != output.bare && source != output.origin) more.push_back(source);
+    }
+    if (!more.empty()) line += " <- " + Names(more);
+    if (output.opaque) line += " (opaque)";
+    Line("output", line);
+  }
+
+  void Rest(const Statement& s) {
+    if (s.shape.has_where) Line("where", fmt::format("{}", fmt::join(s.shape.where_equality, ", ")));
+    if (s.shape.limit.has_value()) Line("limit", std::to_string(*s.shape.limit));
+    for (const SettingChange& setting : s.settings) {
+      Line("setting", setting.name + " = " + setting.value.value_or("(default)") + (setting.local ? " (local)" : ""));
+    }
+    if (s.copy.has_value()) {
+      Line("copy", fmt::format("{} {} delimiter '{}' null '{}'{}", s.copy->to ? "out" : "in",
+                               s.copy->binary ? "binary"
+                               : s.copy->csv  ? "csv"
+                                              : "text",
+                               s.copy->delimiter == "\t" ? "\\t" : s.copy->delimiter, s.copy->null_string,
+                               s.copy->header ? " header" : ""));
+    }
+    if (!s.name.empty()) Line("name", s.name);
+    if (s.name_all) Line("name", "(all)");
+    if (s.transaction != TransactionAction::kNone) {
+      Line("transaction", fmt::format("{} {}{}", static_cast<int>(s.transaction), s.savepoint,
+                                      s.transaction_chain ? " and chain" : ""));
+    }
+    if (s.cursor_binary) Line("cursor", "binary");
+    if (s.cursor_hold) Line("cursor", "with hold");
+    if (s.parameter_count > 0) Line("parameters", std::to_string(s.parameter_count));
+    if (s.writes) Line("writes", "");
+    if (s.changes_catalog) Line("changes", "the catalog");
+  }
+
+  const Catalog& catalog_;
+  std::string text_;
+};
+
+std::string Trimmed(std::string text) {
+  std::string out;
+  std::istringstream lines(text);
+  for (std::string line; std::getline(lines, line);) {
+    while (!line.empty() && line.back() == ' ') line.pop_back();
+    out += line + "\n";
+  }
+  return out;
+}
+
+std::string RunCase(const Case& item, const GoldenFile& file, const Catalog& catalog) {
+  const absl::StatusOr<Analysis> analysis = Analyze(item.sql, catalog, file.session, file.options);
+  if (!analysis.ok()) {
+    return fmt::format("error {} {}\n", ReasonOf(analysis.status()), std::string(analysis.status().message()));
+  }
+  std::string text;
+  for (const Statement& statement : analysis->statements) {
+    if (analysis->statements.size() > 1) {
+      std::string own = item.sql.substr(statement.begin, statement.length);
+      std::replace(own.begin(), own.end(), '\n', ' ');
+      text += "statement " + own + "\n";
+    }
+    text += Describer(catalog).Describe(statement);
+  }
+  if (analysis->statements.empty()) text = "empty\n";
+  return Trimmed(text);
+}
+
+class Golden : public testing::TestWithParam<std::string> {};
+
+TEST_P(Golden, EveryCaseIsAsWritten) {
+  const fs::path folder = fs::path(POSTERN_SOURCE_DIR) / "tests/unit/common/sql/golden";
+  const fs::path path = folder / GetParam();
+  const GoldenFile file = ParseGolden(ReadFile(path));
+  ASSERT_FALSE(file.cases.empty()) << path;
+  const std::shared_ptr<const Catalog> catalog = CatalogFromText(ReadFile(folder / file.catalog));
+  const bool update = std::getenv("POSTERN_GOLDEN_UPDATE") != nullptr;
+  std::string rewritten = file.header;
+  for (const Case& item : file.cases) {
+    const std::string actual = RunCase(item, file, *catalog);
+    rewritten += "=== " + item.title + "\n" + item.sql + "\n---\n" + actual + "\n";
+    if (update) continue;
+    EXPECT_EQ(actual, item.expected) << path << ":" << item.line << ": " << item.title;
+  }
+  if (update) std::ofstream(path) << rewritten;
+}
+
+std::vector<std::string> GoldenFiles() {
+  std::vector<std::string> names;
+  const fs::path folder = fs::path(POSTERN_SOURCE_DIR) / "tests/unit/common/sql/golden";
+  for (const auto& entry : fs::directory_iterator(folder)) {
+    if (entry.path().extension() == ".txt") names.push_back(entry.path().filename());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(GoldenFiles()), [](const auto& param) {
+  std::string name = param.param;
+  for (char& c : name) {
+    if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
+  }
+  return name;
+});
+
+}  // namespace
+}  // namespace postern::sql
