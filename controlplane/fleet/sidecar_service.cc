@@ -9,7 +9,6 @@
 #include "common/base/status_macros.h"
 #include "controlplane/fleet/fleet_errors.h"
 #include "controlplane/fleet/sync_reactor.h"
-#include "controlplane/fleet/upload_reactor.h"
 
 namespace postern::fleet {
 namespace {
@@ -42,6 +41,7 @@ SidecarService::~SidecarService() { Stop(); }
 
 void SidecarService::Stop() {
   enrolment_.hub.Stop();
+  open_uploads_.CancelAll();
   upload_workers_.Stop();
   workers_.Stop();
 }
@@ -150,8 +150,8 @@ grpc::ServerBidiReactor<v1::SyncRequest, v1::SyncResponse>* SidecarService::Sync
 
 grpc::ServerBidiReactor<v1::UploadAuditRequest, v1::UploadAuditResponse>* SidecarService::UploadAudit(
     grpc::CallbackServerContext* context) {
-  return StartUpload({.backend = requests_.backend, .gate = gate_, .workers = upload_workers_}, context,
-                     [this, context] { return AdmitSidecarCall(*context, "SidecarService/UploadAudit"); });
+  return StartUpload({.backend = requests_.backend, .gate = gate_, .workers = upload_workers_, .open = open_uploads_},
+                     context, [this, context] { return AdmitSidecarCall(*context, "SidecarService/UploadAudit"); });
 }
 
 grpc::ServerUnaryReactor* SidecarService::ReleaseCredential(grpc::CallbackServerContext* context,

@@ -15,6 +15,7 @@
 #include "controlplane/fleet/enrolment.h"
 #include "controlplane/fleet/hub.h"
 #include "controlplane/fleet/requests.h"
+#include "controlplane/fleet/upload_reactor.h"
 #include "controlplane/fleet/worker_pool.h"
 #include "postern/v1/sidecar.grpc.pb.h"
 
@@ -83,6 +84,7 @@ class SidecarService final : public v1::SidecarService::CallbackService {
   WorkerPool workers_;
   // Uploads have threads of their own: a backlog must not delay a release or an approval.
   WorkerPool upload_workers_;
+  OpenUploads open_uploads_;
 };
 
 }  // namespace postern::fleet

@@ -114,8 +114,9 @@ class SyncCall : public std::enable_shared_from_this<SyncCall> {
   // the call is cancelled before long.
   void CloseLocked(const absl::Status& why) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_) {
     if (OverLocked()) return;
-    if (!writing_) return FinishLocked(why);
+    if (!writing_ && !admitting_) return FinishLocked(why);
     pending_close_ = why;
+    if (admitting_) return;  // before anything was written
     deps_.workers.PostAfter(kCloseGrace, [weak = weak_from_this()] {
       std::shared_ptr<SyncCall> self = weak.lock();
       if (self == nullptr) return;
@@ -132,9 +133,7 @@ class SyncCall : public std::enable_shared_from_this<SyncCall> {
 
   // On a worker, one message at a time; nobody else touches incoming_ meanwhile.
   absl::Status Handle() {
-    if (!caller_.has_value()) {
-      POSTERN_ASSIGN_OR_RETURN(caller_, admit_());
-    }
+    if (!caller_.has_value()) POSTERN_RETURN_IF_ERROR(AdmitCaller());
     switch (incoming_.item_case()) {
       case v1::SyncRequest::kHello:
         return HandleHello();
@@ -152,6 +151,25 @@ class SyncCall : public std::enable_shared_from_this<SyncCall> {
         // A newer sidecar says something that this version does not know.
         return absl::OkStatus();
     }
+    return absl::OkStatus();
+  }
+
+  // Reads the call's context, which lives until the call is finished: so meanwhile it is not.
+  absl::Status AdmitCaller() {
+    {
+      absl::MutexLock lock(&mu_);
+      if (OverLocked()) return absl::CancelledError();
+      admitting_ = true;
+    }
+    absl::StatusOr<SidecarCaller> caller = admit_();
+    absl::MutexLock lock(&mu_);
+    admitting_ = false;
+    if (pending_close_.has_value()) {
+      FinishLocked(*pending_close_);
+      return *pending_close_;
+    }
+    if (!caller.ok()) return caller.status();
+    caller_ = *std::move(caller);
     return absl::OkStatus();
   }
 
@@ -239,6 +257,7 @@ class SyncCall : public std::enable_shared_from_this<SyncCall> {
   std::shared_ptr<Subscriber> subscriber_ ABSL_GUARDED_BY(mu_);
   v1::SyncResponse outgoing_ ABSL_GUARDED_BY(mu_);
   bool writing_ ABSL_GUARDED_BY(mu_) = false;
+  bool admitting_ ABSL_GUARDED_BY(mu_) = false;
   bool finished_ ABSL_GUARDED_BY(mu_) = false;
   std::optional<absl::Status> pending_close_ ABSL_GUARDED_BY(mu_);
 };

@@ -3,6 +3,8 @@
 #include <utility>
 #include <vector>
 
+#include <grpcpp/server_context.h>
+
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 
@@ -13,9 +15,14 @@ namespace {
 // reactor needs no lock, and cannot be done while a worker uses it: the worker is what starts the next operation.
 class UploadReactor final : public grpc::ServerBidiReactor<v1::UploadAuditRequest, v1::UploadAuditResponse> {
  public:
-  UploadReactor(const UploadDeps& deps, std::function<absl::StatusOr<SidecarCaller>()> admit)
-      : deps_(deps), admit_(std::move(admit)) {
-    StartRead(&request_);
+  UploadReactor(const UploadDeps& deps, grpc::CallbackServerContext* context,
+                std::function<absl::StatusOr<SidecarCaller>()> admit)
+      : deps_(deps), context_(context), admit_(std::move(admit)) {
+    if (deps_.open.Add(context_)) {
+      StartRead(&request_);
+    } else {
+      Finish(grpc::Status(grpc::StatusCode::UNAVAILABLE, "the control plane is stopping"));
+    }
   }
 
   void OnReadDone(bool ok) override {
@@ -35,7 +42,10 @@ class UploadReactor final : public grpc::ServerBidiReactor<v1::UploadAuditReques
     StartRead(&request_);
   }
 
-  void OnDone() override { delete this; }
+  void OnDone() override {
+    deps_.open.Remove(context_);
+    delete this;
+  }
 
  private:
   absl::Status Ingest() {
@@ -56,6 +66,7 @@ class UploadReactor final : public grpc::ServerBidiReactor<v1::UploadAuditReques
   }
 
   const UploadDeps deps_;
+  grpc::CallbackServerContext* const context_;
   const std::function<absl::StatusOr<SidecarCaller>()> admit_;
   v1::UploadAuditRequest request_;
   v1::UploadAuditResponse response_;
@@ -63,10 +74,29 @@ class UploadReactor final : public grpc::ServerBidiReactor<v1::UploadAuditReques
 
 }  // namespace
 
+bool OpenUploads::Add(grpc::CallbackServerContext* context) {
+  absl::MutexLock lock(&mu_);
+  if (stopping_) return false;
+  contexts_.insert(context);
+  return true;
+}
+
+void OpenUploads::Remove(grpc::CallbackServerContext* context) {
+  absl::MutexLock lock(&mu_);
+  contexts_.erase(context);
+}
+
+void OpenUploads::CancelAll() {
+  // Under the lock: a context lives until its Remove() has returned.
+  absl::MutexLock lock(&mu_);
+  stopping_ = true;
+  for (grpc::CallbackServerContext* context : contexts_) context->TryCancel();
+}
+
 grpc::ServerBidiReactor<v1::UploadAuditRequest, v1::UploadAuditResponse>* StartUpload(
-    const UploadDeps& deps, grpc::CallbackServerContext* /*context*/,
+    const UploadDeps& deps, grpc::CallbackServerContext* context,
     std::function<absl::StatusOr<SidecarCaller>()> admit) {
-  return new UploadReactor(deps, std::move(admit));
+  return new UploadReactor(deps, context, std::move(admit));
 }
 
 }  // namespace postern::fleet

@@ -2,10 +2,12 @@
 #pragma once
 
 #include <functional>
+#include <set>
 
 #include <grpcpp/support/server_callback.h>
 
 #include "absl/status/statusor.h"
+#include "absl/synchronization/mutex.h"
 #include "controlplane/fleet/call_gate.h"
 #include "controlplane/fleet/control_sources.h"
 #include "controlplane/fleet/enrolment.h"
@@ -14,10 +16,26 @@
 
 namespace postern::fleet {
 
+// The uploads that are open. They have no natural end, so a server that stops has to end them. Thread-safe.
+class OpenUploads {
+ public:
+  // False: CancelAll() was called; the upload must not begin.
+  bool Add(grpc::CallbackServerContext* context);
+  void Remove(grpc::CallbackServerContext* context);
+  // From here on there are none.
+  void CancelAll();
+
+ private:
+  absl::Mutex mu_;
+  bool stopping_ ABSL_GUARDED_BY(mu_) = false;
+  std::set<grpc::CallbackServerContext*> contexts_ ABSL_GUARDED_BY(mu_);
+};
+
 struct UploadDeps {
   SidecarBackend& backend;
   CallGate& gate;
   WorkerPool& workers;
+  OpenUploads& open;
 };
 
 // Takes the call over; what it returns deletes itself when the call is done. `admit` is called on a worker for every
