@@ -180,6 +180,9 @@ void Analyzer::Simple(const ::Node* node) {
   const StatementRow* row = StatementRowOf(nodeTag(node));
   const QualifiedName name = SimpleName(node);
   result_.outputs_known = true;
+  if (nodeTag(node) == T_CreateFunctionStmt && As<::CreateFunctionStmt>(node)->is_procedure) {
+    result_.tag = "CREATE PROCEDURE";
+  }
   if (nodeTag(node) == T_GrantRoleStmt && !As<::GrantRoleStmt>(node)->is_grant) result_.tag = "REVOKE ROLE";
   const ObjectKind kind = name.name.empty()                              ? ObjectKind::kNone
                           : row->operation == Operation::kCreateFunction ? ObjectKind::kFunction
