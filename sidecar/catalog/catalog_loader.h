@@ -7,12 +7,14 @@
 // search_path, so that view definitions come out fully qualified.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -105,7 +107,8 @@ class CatalogConnection {
   CatalogConnection(pg_conn* conn, int ca_fd, int stop_fd, absl::Duration timeout);
   absl::Status Connect();
   absl::StatusOr<Result> Run(std::string_view sql);
-  absl::Status WaitFor(short events, absl::Time deadline);
+  // `deadline` by the monotonic clock.
+  absl::Status WaitFor(int16_t events, absl::Duration deadline);
   absl::Status Broken(std::string_view doing) const;
 
   std::unique_ptr<pg_conn, ConnDeleter> conn_;

@@ -1,8 +1,8 @@
 // Keeps the catalogs of the databases that sessions are on: read once, polled for changes, read again on demand.
 //
 // It connects with the credential that the control plane released for the first session that needs the catalog: the
-// login role of the target, turned into the session's role. The credential lives in memory only, while some session
-// follows the database; a later session's credential replaces one that no longer works.
+// login role of the target, turned into the session's role. The credential lives in memory only, until shortly after
+// the last session on the database has ended; a later session's credential replaces it.
 #pragma once
 
 #include <functional>
@@ -22,6 +22,9 @@ using CatalogPtr = std::shared_ptr<const sql::Catalog>;
 
 struct CatalogServiceOptions {
   absl::Duration poll_interval = absl::Seconds(5);
+  // How long a database is followed on after its last session, so that agents which connect for every query do not read
+  // the catalog each time.
+  absl::Duration linger = absl::Seconds(60);
   // Called on a service thread for every catalog that differs from the one before, and before anybody who waits for it
   // is answered: hand it to the Enforcer and to Uplink::PublishCatalog here. Must not call back into the service.
   std::function<void(const v1::CatalogSnapshot& snapshot, CatalogPtr catalog)> publish;

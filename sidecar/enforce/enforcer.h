@@ -59,6 +59,10 @@ struct Plan {
   // Parallel to analysis->statements: runs code that analysis does not see into (functions, triggers, rules, DO), which
   // may have changed settings by the time it completes.
   std::vector<bool> opaque;
+  // What follows in the same batch of the extended protocol must not be judged before this one's answer has reached
+  // SessionState: it changes settings, the catalog, prepared statements, cursors, or ends a transaction. (Within one
+  // simple Query, analysis itself carries such changes from statement to statement, or refuses.)
+  bool barrier = false;
   // For audit and approvals.
   std::vector<std::string> effects;
   std::vector<std::string> masks;
@@ -149,7 +153,7 @@ struct Portal {
 };
 
 // The server's view of one session. Not thread-safe: the session's event loop owns it. Every mutator is called when the
-// server's answer arrives, in order, never when the client asks (bypass: "the server decides what happened").
+// server's answer arrives, in order, never when the client asks : the server decides what happened.
 class SessionState : public sql::SessionView {
  public:
   SessionState();
@@ -197,9 +201,8 @@ class SessionState : public sql::SessionView {
   bool TakeCatalogChange();
 
  private:
-  friend class Enforcer;
-  // A copy that Judge lets run ahead through the statements of one message.
-  std::unique_ptr<SessionState> Clone() const;
+  // Sets search_path, role and the digest from what is shadowed.
+  void Recompute();
 
   struct Impl;
   std::unique_ptr<Impl> impl_;
