@@ -76,15 +76,16 @@ Matching MatchingDocuments(const std::vector<CompiledDocument>& documents, const
 
 CompiledDocument CompileDocument(const v1::Policy& policy);
 
-// The relation itself is not among them.
-using Ancestors = absl::InlinedVector<const sql::Relation*, 4>;
-Ancestors AncestorsOf(const sql::Relation& relation, const sql::Catalog& catalog);
+// Tables that a relation is a part of, and its partitions and inheritance children; not the relation itself.
+using Relations = absl::InlinedVector<const sql::Relation*, 4>;
+Relations RelativesOf(const sql::Relation& relation, const sql::Catalog& catalog);
 
 // One effect with what rules ask about it.
 struct EffectView {
   const sql::Effect& effect;
   const sql::Statement& statement;
-  Ancestors ancestors;
+  // What restricts them restricts this effect: rows of a part come out of the whole, and the other way round.
+  Relations relatives;
   // Shape speaks of one relation: WHERE and LIMIT prove nothing for a statement that reads or writes others.
   bool lone_relation = true;
 };
@@ -98,7 +99,7 @@ std::string EffectName(const sql::Effect& effect);
 
 // The rule's objects (or functions) include the effect's object, by its own name. What a grant needs.
 bool ObjectCovered(const CompiledRule& rule, const sql::Effect& effect);
-// The rule's objects include it, a table that it is a part of, or something inside it (a schema's). What restricts.
+// The rule's objects include it, one of its relatives, or something inside it (a schema's). What restricts.
 bool ObjectTouched(const CompiledRule& rule, const EffectView& view);
 // Some column that the effect uses is one of columns.only, or there is no such list.
 bool ColumnsTouched(const CompiledRule& rule, const sql::Effect& effect);

@@ -179,7 +179,7 @@ class StatementJudge {
     EffectView view{effect, statement_, {}, lone_relation_};
     if (effect.object_kind == ObjectKind::kRelation && effect.oid != 0) {
       const sql::Relation* relation = catalog_.FindRelation(effect.oid);
-      if (relation != nullptr && !relation->parents.empty()) view.ancestors = AncestorsOf(*relation, catalog_);
+      if (relation != nullptr) view.relatives = RelativesOf(*relation, catalog_);
     }
     return view;
   }

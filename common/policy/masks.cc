@@ -19,19 +19,15 @@ bool HasMasks(const Matching& matching) {
 // Calls `each(mask, column)` for every masked column of `relation`.
 template <typename Each>
 void ForEachMasked(const Matching& matching, const sql::Relation& relation, const sql::Catalog& catalog, Each each) {
-  const Ancestors ancestors = relation.parents.empty() ? Ancestors() : AncestorsOf(relation, catalog);
-  // Rows of a part come out of the whole as well, under the whole's column.
-  const std::vector<const sql::Relation*> descendants = catalog.Descendants(relation.oid);
-  const auto names_one_of = [](const CompiledMask& mask, const auto& relations) {
-    return std::any_of(relations.begin(), relations.end(),
-                       [&](const sql::Relation* other) { return NamesRelation(mask, other->schema, other->name); });
+  const Relations relatives = RelativesOf(relation, catalog);
+  const auto names_a_relative = [&](const CompiledMask& mask) {
+    return std::any_of(relatives.begin(), relatives.end(), [&](const sql::Relation* relative) {
+      return NamesRelation(mask, relative->schema, relative->name);
+    });
   };
   for (const CompiledDocument* document : matching) {
     for (const CompiledMask& mask : document->masks) {
-      if (!NamesRelation(mask, relation.schema, relation.name) && !names_one_of(mask, ancestors) &&
-          !names_one_of(mask, descendants)) {
-        continue;
-      }
+      if (!NamesRelation(mask, relation.schema, relation.name) && !names_a_relative(mask)) continue;
       for (const sql::Column& column : relation.columns) {
         if (mask.column.Matches(column.name)) each(mask, column);
       }

@@ -110,19 +110,21 @@ std::optional<Obstacle> WhereObstacle(const CompiledRule& rule, const EffectView
 
 }  // namespace
 
-Ancestors AncestorsOf(const sql::Relation& relation, const sql::Catalog& catalog) {
-  Ancestors ancestors;
+Relations RelativesOf(const sql::Relation& relation, const sql::Catalog& catalog) {
+  Relations relatives;
   const auto add_parents = [&](const sql::Relation& child) {
     for (const sql::Oid oid : child.parents) {
       const sql::Relation* parent = catalog.FindRelation(oid);
-      const bool is_new = std::find(ancestors.begin(), ancestors.end(), parent) == ancestors.end();
+      const bool is_new = std::find(relatives.begin(), relatives.end(), parent) == relatives.end();
       // The bound is for a catalog that contradicts itself; Postgres allows no cycles.
-      if (parent != nullptr && is_new && ancestors.size() < kMaxAncestors) ancestors.push_back(parent);
+      if (parent != nullptr && is_new && relatives.size() < kMaxAncestors) relatives.push_back(parent);
     }
   };
   add_parents(relation);
-  for (size_t i = 0; i < ancestors.size(); ++i) add_parents(*ancestors[i]);
-  return ancestors;
+  for (size_t i = 0; i < relatives.size(); ++i) add_parents(*relatives[i]);
+  const std::vector<const sql::Relation*> descendants = catalog.Descendants(relation.oid);
+  relatives.insert(relatives.end(), descendants.begin(), descendants.end());
+  return relatives;
 }
 
 bool ObjectCovered(const CompiledRule& rule, const sql::Effect& effect) {
@@ -154,8 +156,8 @@ bool ObjectTouched(const CompiledRule& rule, const EffectView& view) {
     return std::any_of(rule.objects.begin(), rule.objects.end(),
                        [&](const ObjectPattern& pattern) { return pattern.schema().Matches(SchemaOf(view.effect)); });
   }
-  return std::any_of(view.ancestors.begin(), view.ancestors.end(), [&](const sql::Relation* ancestor) {
-    return MatchesAny(rule.objects, ancestor->schema, ancestor->name);
+  return std::any_of(view.relatives.begin(), view.relatives.end(), [&](const sql::Relation* relative) {
+    return MatchesAny(rule.objects, relative->schema, relative->name);
   });
 }
 

@@ -80,6 +80,9 @@ rules:
   - {id: a, effect: allow, do: [all]}
   - {id: d, effect: deny, do: [select], objects: [app.payroll], columns: {only: [salary]}}
 )";
+const std::string kDenyPartition = R"(
+rules: [{id: a, effect: allow, do: [all]}, {id: d, effect: deny, do: [select], objects: [app.orders_2025]}]
+)";
 const std::string kOnly = R"(
 rules: [{id: r, effect: allow, do: [select, update], objects: [app.orders], columns: {only: [id, status]}}]
 )";
@@ -141,6 +144,10 @@ INSTANTIATE_TEST_SUITE_P(
              "p/h", ""},
         Case{"deny_reaches_partitions", kAllAndDeny, Statement({On(Operation::kSelect, "orders_2025")}), Verdict::kDeny,
              "p/d", "DENY_RULE"},
+        Case{"deny_of_a_partition_reaches_the_whole", kDenyPartition, Statement({On(Operation::kSelect, "orders")}),
+             Verdict::kDeny, "p/d", "DENY_RULE"},
+        Case{"deny_of_a_partition_reaches_nothing_else", kDenyPartition,
+             Statement({On(Operation::kSelect, "customers")}), Verdict::kAllow, "p/a", ""},
         Case{"allow_does_not_reach_partitions", kReadOrders, Statement({On(Operation::kSelect, "orders_2025")}),
              Verdict::kDeny, "", "NO_RULE"},
         Case{"dropping_a_schema_drops_what_is_denied", kAllAndDeny,
