@@ -1,0 +1,21 @@
+// server::KeyStore on SQLite.
+#pragma once
+
+#include "controlplane/server/key_store.h"
+#include "controlplane/store/sqlite/database.h"
+
+namespace postern::store {
+
+class SqliteKeyStore : public server::KeyStore {
+ public:
+  // `database` outlives the store.
+  explicit SqliteKeyStore(Database& database) : database_(database) {}
+
+  absl::Status InsertFirst(const std::vector<server::ServiceKey>& keys) override;
+  absl::StatusOr<std::vector<server::ServiceKey>> List(std::string_view purpose) const override;
+
+ private:
+  Database& database_;
+};
+
+}  // namespace postern::store
