@@ -1,9 +1,9 @@
 #include "sidecar/uplink/pinned_ca.h"
 
-#include <algorithm>
 #include <string_view>
 
 #include <fmt/format.h>
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <sys/socket.h>
 #include <sys/time.h>
@@ -35,10 +35,13 @@ std::string HostOf(const std::string& address) {
 
 absl::StatusOr<crypto::SslPtr> Handshake(const std::string& address, SSL_CTX* context, absl::Duration timeout) {
   crypto::BioPtr connection(BIO_new_connect(address.c_str()));
-  const int seconds = static_cast<int>(std::max<int64_t>(1, absl::ToInt64Seconds(timeout)));
-  if (connection == nullptr || BIO_set_nbio(connection.get(), 1) != 1 ||
-      BIO_do_connect_retry(connection.get(), seconds, kConnectNapMilliseconds) != 1) {
-    return Unreachable(address, "connect to");
+  if (connection == nullptr || BIO_set_nbio(connection.get(), 1) != 1) return crypto::OpenSslError("BIO_new_connect");
+  const time_t deadline = absl::ToTimeT(absl::Now() + timeout);
+  while (BIO_do_connect(connection.get()) != 1) {
+    if (!BIO_should_retry(connection.get()) || BIO_wait(connection.get(), deadline, kConnectNapMilliseconds) != 1) {
+      ERR_clear_error();
+      return Unreachable(address, "connect to");
+    }
   }
   int fd = -1;
   BIO_get_fd(connection.get(), &fd);
@@ -53,7 +56,10 @@ absl::StatusOr<crypto::SslPtr> Handshake(const std::string& address, SSL_CTX* co
   SSL_set_bio(ssl.get(), bio, bio);  // owns it from here on
   SSL_set_tlsext_host_name(ssl.get(), HostOf(address).c_str());
   SSL_set_alpn_protos(ssl.get(), kAlpnH2, sizeof(kAlpnH2));
-  if (SSL_connect(ssl.get()) != 1) return Unreachable(address, "speak TLS with");
+  if (SSL_connect(ssl.get()) != 1) {
+    ERR_clear_error();
+    return Unreachable(address, "speak TLS with");
+  }
   return ssl;
 }
 
