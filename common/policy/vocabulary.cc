@@ -69,6 +69,11 @@ size_t EditDistance(std::string_view a, std::string_view b) {
   return d[a.size()][b.size()];
 }
 
+// Of UTF-8: bytes that do not continue a character.
+int64_t CharactersIn(std::string_view text) {
+  return std::count_if(text.begin(), text.end(), [](char c) { return (static_cast<unsigned char>(c) & 0xC0) != 0x80; });
+}
+
 struct Unit {
   std::string_view name;
   int64_t milliseconds;
@@ -162,11 +167,15 @@ bool LooksMasked(v1::MaskStrategy strategy, std::string_view constant) {
       return constant.starts_with("***@");
     case v1::MASK_STRATEGY_LAST4: {
       const size_t stars = std::min(constant.find_first_not_of('*'), constant.size());
-      return stars >= 2 && constant.size() - stars <= 4;
+      return stars >= 3 && CharactersIn(constant.substr(stars)) <= 4;
     }
-    case v1::MASK_STRATEGY_PARTIAL:
-      return constant.size() >= 3 &&
-             constant.substr(1, constant.size() - 2).find_first_not_of('*') == std::string::npos;
+    case v1::MASK_STRATEGY_PARTIAL: {
+      const size_t first = constant.find('*');
+      const size_t last = constant.rfind('*');
+      return first != std::string_view::npos && last - first >= 2 &&
+             constant.substr(first, last - first).find_first_not_of('*') == std::string_view::npos &&
+             CharactersIn(constant.substr(0, first)) <= 1 && CharactersIn(constant.substr(last + 1)) <= 1;
+    }
     default:
       // NULL and 1 January are ordinary values; hashes are known by their form to the masker, which sees binds as well.
       return false;

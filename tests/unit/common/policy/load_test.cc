@@ -198,7 +198,12 @@ TEST(LooksMasked, KnowsItsOwnOutputOnly) {
   EXPECT_TRUE(LooksMasked(v1::MASK_STRATEGY_EMAIL_DOMAIN, "***@example.com"));
   EXPECT_TRUE(LooksMasked(v1::MASK_STRATEGY_LAST4, "********1234"));
   EXPECT_TRUE(LooksMasked(v1::MASK_STRATEGY_PARTIAL, "a****z"));
+  EXPECT_TRUE(LooksMasked(v1::MASK_STRATEGY_PARTIAL, "é***ü"));
+  EXPECT_TRUE(LooksMasked(v1::MASK_STRATEGY_PARTIAL, "***"));
+  EXPECT_TRUE(LooksMasked(v1::MASK_STRATEGY_LAST4, "****ßßßß"));
   EXPECT_FALSE(LooksMasked(v1::MASK_STRATEGY_PARTIAL, "az"));
+  EXPECT_FALSE(LooksMasked(v1::MASK_STRATEGY_PARTIAL, "a***b***c"));
+  EXPECT_FALSE(LooksMasked(v1::MASK_STRATEGY_LAST4, "***12345"));
   EXPECT_FALSE(LooksMasked(v1::MASK_STRATEGY_LAST4, "5551234"));
   EXPECT_FALSE(LooksMasked(v1::MASK_STRATEGY_EMAIL_DOMAIN, "z@example.com"));
   EXPECT_FALSE(LooksMasked(v1::MASK_STRATEGY_YEAR, "2020-01-01"));
