@@ -65,7 +65,7 @@ pg_conn* Start(const ConnectionParameters& parameters, int ca_fd) {
       {"dbname", parameters.database.c_str()},
       {"user", parameters.user.c_str()},
       {"password", parameters.password.c_str()},
-      {"passfile", "/dev/null"},
+      {"passfile", "/dev/null/none"},
       {"sslmode", parameters.tls_mode.c_str()},
       {"sslrootcert", ca.c_str()},
       {"sslcert", "/dev/null/none"},
