@@ -10,8 +10,9 @@ set(CMAKE_RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bin)
 
 set(POSTERN_SANITIZE "" CACHE STRING "Value of -fsanitize=, empty for none")
 
+# ccache reads the whole of a precompiled header for each file: the two do not go together.
 find_program(POSTERN_CCACHE ccache)
-if(POSTERN_CCACHE)
+if(POSTERN_CCACHE AND NOT POSTERN_PCH)
   set(CMAKE_CXX_COMPILER_LAUNCHER ${POSTERN_CCACHE})
 endif()
 
