@@ -1,6 +1,7 @@
 #include "sidecar/reactor/event_loop.h"
 
 #include <cerrno>
+#include <csignal>
 #include <cstring>
 
 #include <sys/eventfd.h>
@@ -34,6 +35,11 @@ EventLoop::~EventLoop() = default;
 
 void EventLoop::Run() {
   thread_ = std::this_thread::get_id();
+  // OpenSSL writes without MSG_NOSIGNAL. The signal of a closed connection goes to the writing thread: this one.
+  sigset_t broken_pipe;
+  sigemptyset(&broken_pipe);
+  sigaddset(&broken_pipe, SIGPIPE);
+  pthread_sigmask(SIG_BLOCK, &broken_pipe, nullptr);
   harvest_.resize(kHarvest);
   for (;;) {
     RunPosted();

@@ -183,6 +183,10 @@ void Stream::Close() {
     SSL_shutdown(ssl_.get());  // sends close_notify if the socket takes it; the answer is not awaited
   }
   fd_.Reset();
+  Wake();
+}
+
+void Stream::Wake() {
   if (read_waiter_) loop_.ResumeSoon(std::exchange(read_waiter_, {}));
   if (drain_waiter_) loop_.ResumeSoon(std::exchange(drain_waiter_, {}));
 }

@@ -76,6 +76,8 @@ class Stream : public FdHandler {
   void OnHangup(std::function<void()> fn) { on_hangup_ = std::move(fn); }
   bool hung_up() const { return hung_up_; }
 
+  // Resumes whoever waits, so that it looks around: for ends that are decided elsewhere.
+  void Wake();
   // Closes and wakes all waiters. What was not sent is lost. Idempotent.
   void Close();
   bool closed() const { return closed_; }

@@ -3,6 +3,9 @@
 // Task<T> is lazy: it runs when awaited, on the awaiter's thread, and its result moves to the awaiter. Detach() starts
 // one that nobody awaits; it owns itself until it returns. A task must run to its end: whoever ends a connection wakes
 // its waiters, and they return.
+//
+// GCC 12 loses the continuation of a co_await inside a switch, and now and then inside && or ||: write `if`, and give
+// the result a name of its own.
 #pragma once
 
 #include <coroutine>

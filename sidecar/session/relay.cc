@@ -153,6 +153,7 @@ Task<Relay::OurResult> Relay::OurQuery(std::string_view text) {
   expected.kind = Expected::Kind::kQuery;
   expected.ours = true;
   answers_.Push(std::move(expected));
+  state_.OnQueryStart();
   upstream_.stream->Flush();
   if (!co_await WaitQuiet()) co_return OurResult{.ok = false, .message = "the session has ended"};
   co_return ours_;
@@ -214,6 +215,7 @@ void Relay::End(Ending ending) {
   if (interrupt_hold_) interrupt_hold_(/*cancelled=*/false);
   answered_.Set();
   client_.OnHangup(nullptr);
+  client_.Wake();
   if (on_end_) on_end_();
 }
 

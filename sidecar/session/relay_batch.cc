@@ -73,15 +73,6 @@ std::string TextOf(const std::string& name, const Prepared& prepared) {
 
 bool ReturnsRows(const sql::Statement& statement) { return !statement.outputs_known || !statement.outputs.empty(); }
 
-// True if what follows in the pipeline may mean something else once this has run.
-bool ChangesMeaning(const Plan& plan, const sql::Statement& statement) {
-  using Kind = sql::StatementKind;
-  return !statement.settings.empty() || statement.changes_catalog || statement.kind == Kind::kTransaction ||
-         statement.kind == Kind::kPrepare || statement.kind == Kind::kDeallocate ||
-         statement.kind == Kind::kDeclareCursor || statement.kind == Kind::kCloseCursor ||
-         (!plan.opaque.empty() && plan.opaque[0]);
-}
-
 }  // namespace
 
 std::shared_ptr<const Prepared> Relay::FindPrepared(const Batch& batch, const std::string& name) const {
@@ -303,7 +294,7 @@ bool Relay::JudgeExecute(BatchItem* item, Batch* batch) {
   }
   const bool copy_in = statement->copy.has_value() && !statement->copy->to;
   item->barrier = copy_in || execution->rows_max.has_value();
-  item->barrier_unless_sync = ChangesMeaning(*plan, *statement);
+  item->barrier_unless_sync = plan->barrier;
   return true;
 }
 
@@ -334,7 +325,8 @@ Task<bool> Relay::HandleBatch(size_t size) {
     }
     const std::shared_ptr<const wire::ErrorFields> unsettled = co_await Settle();
     if (ended_) co_return false;
-    if (unsettled != nullptr) {
+    const char first = batch.items.front().message.type;
+    if (unsettled != nullptr && first != 'S' && first != 'H') {
       batch.Deny(0, *unsettled);
     } else {
       JudgeBatch(&batch);
@@ -396,11 +388,13 @@ Task<bool> Relay::ForwardBatch(Batch* batch) {
     RecordDenied(*batch->denied_execution, batch->denied_sql, batch->denied_portal.get(), *batch->denial);
   }
   const absl::Status committed = co_await audit_.Commit(loop_);
-  if (ended_) co_return false;
-  if (!committed.ok()) {
+  if (ended_ || !committed.ok()) {
     for (size_t i = 0; i < forward; ++i) {
       if (const auto& execution = batch->items[i].expected.execution) audit_.Outcome(*execution, "not forwarded");
     }
+  }
+  if (ended_) co_return false;
+  if (!committed.ok()) {
     batch->denial = std::make_shared<const wire::ErrorFields>(AuditUnavailable(committed));
     forward = 0;
   }
@@ -438,7 +432,8 @@ Task<bool> Relay::ForwardBatch(Batch* batch) {
     } else {
       wire::AppendFlush(&out);
     }
-  } else if (batch->end < batch->items.size() || (batch->end > 0 && batch->items[batch->end - 1].barrier)) {
+  } else if (const char last = batch->items[batch->end - 1].message.type; last != 'S' && last != 'H') {
+    // Else the server would keep its answers, and we wait for them before judging what comes next.
     wire::AppendFlush(&out);
   }
   size_t bytes = 0;

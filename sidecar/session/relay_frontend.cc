@@ -53,9 +53,10 @@ Task<void> Relay::RunFrontend() {
       co_return;
     }
     if (framed == wire::Read::kMessage && batch == 0 && (copy_in_ || IsCopy(header.type))) {
-      if (!copy_in_ && !answers_.empty() && !co_await WaitQuiet()) co_return;
+      if (!copy_in_) co_await WaitQuiet();
+      if (ended_) co_return;
       if (HandleCopyMessage(header)) continue;
-      if (ended_ || !co_await ReadClient()) co_return;
+      co_await ReadClient();
       continue;
     }
     if (framed == wire::Read::kNeedMore || wire::ReadFrontend(rest, &message) == wire::Read::kNeedMore) {
@@ -81,20 +82,17 @@ Task<void> Relay::RunFrontend() {
 
 // Everything that is neither of the extended protocol nor COPY.
 Task<bool> Relay::HandleSimple(wire::Message message) {
-  switch (message.type) {
-    case 'Q':
-      co_return co_await HandleQuery(message);
-    case 'F':
-      co_return co_await HandleFunctionCall(message);
-    case 'X':
-      // What was asked for before is still to be done.
-      if (co_await WaitQuiet()) End({.reason = "client"});
-      co_return false;
-    default:
-      Fatal("08P01", fmt::format("unexpected message type {:#04x}", static_cast<unsigned char>(message.type)), "",
-            "protocol");
-      co_return false;
+  if (message.type == 'Q') co_return co_await HandleQuery(message);
+  if (message.type == 'F') co_return co_await HandleFunctionCall(message);
+  if (message.type != 'X') {
+    Fatal("08P01", fmt::format("unexpected message type {:#04x}", static_cast<unsigned char>(message.type)), "",
+          "protocol");
+    co_return false;
   }
+  // What was asked for before is still to be done.
+  co_await WaitQuiet();
+  End({.reason = "client"});
+  co_return false;
 }
 
 bool Relay::HandleCopyMessage(const wire::Header& header) {
@@ -194,6 +192,7 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     intent.search_path = SearchPathText();
     absl::Status recorded = audit_.Intent(*execution, intent);
     if (recorded.ok()) recorded = co_await audit_.Commit(loop_);
+    if (ended_ || !recorded.ok()) audit_.Outcome(*execution, "not forwarded");
     if (ended_) co_return false;
     if (!recorded.ok()) co_return co_await DenySimple(Share(AuditUnavailable(recorded)));
     co_return co_await ForwardQuery(message.whole, execution);
@@ -322,6 +321,7 @@ Task<bool> Relay::HandleFunctionCall(wire::Message message) {
   intent.search_path = SearchPathText();
   absl::Status recorded = audit_.Intent(*execution, intent);
   if (recorded.ok()) recorded = co_await audit_.Commit(loop_);
+  if (ended_ || !recorded.ok()) audit_.Outcome(*execution, "not forwarded");
   if (ended_) co_return false;
   if (!recorded.ok()) co_return co_await DenySimple(Share(AuditUnavailable(recorded)));
   upstream_.stream->out().append(message.whole);

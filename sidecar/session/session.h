@@ -49,6 +49,7 @@ class Session : public SessionControl, public std::enable_shared_from_this<Sessi
   // --- startup.cc ---
   // Up to the client's StartupMessage. nullopt: the connection is over (refused, or it was a CancelRequest).
   reactor::Task<std::optional<ClientStartup>> ReadStartupMessage();
+  reactor::Task<bool> NegotiateEncryption(bool tls_wanted);
   reactor::Task<bool> AcceptTls(bool direct);
   reactor::Task<std::optional<wire::StartupPacket>> ReadStartupPacket();
   std::optional<ClientStartup> TakeStartup(const wire::StartupPacket& packet);

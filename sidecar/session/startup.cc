@@ -56,47 +56,49 @@ Task<bool> Session::AcceptTls(bool direct) {
   co_return !direct || NegotiatedPostgresAlpn(client_->ssl());
 }
 
+// Answers SSLRequest or GSSENCRequest. False: the connection is over.
+Task<bool> Session::NegotiateEncryption(bool tls_wanted) {
+  if (client_->ssl() != nullptr) co_return false;
+  // Bytes behind the request came in clear: whoever sent them may not be the client (CVE-2021-23214).
+  char extra = 0;
+  if (client_->Peek(&extra, 1) != 0) {
+    Refuse(Fields("08P01", "received unencrypted data after encryption request",
+                  "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."),
+           "protocol");
+    co_return false;
+  }
+  const bool tls = tls_wanted && services_.client_tls != nullptr && !peer_.unix_socket;
+  client_->out().push_back(tls ? 'S' : 'N');
+  client_->Flush();
+  if (!tls) co_return true;
+  co_return co_await AcceptTls(/*direct=*/false);
+}
+
 Task<std::optional<ClientStartup>> Session::ReadStartupMessage() {
   char first = 0;
   co_await client_->Readable();
   if (!peer_.unix_socket && services_.client_tls != nullptr && client_->Peek(&first, 1) == 1 &&
       first == kTlsHandshake) {
-    if (!co_await AcceptTls(/*direct=*/true)) co_return std::nullopt;
+    const bool accepted = co_await AcceptTls(/*direct=*/true);
+    if (!accepted) co_return std::nullopt;
   }
   for (int i = 0; i < kMaxNegotiations; ++i) {
     const std::optional<StartupPacket> packet = co_await ReadStartupPacket();
     if (!packet.has_value()) co_return std::nullopt;
-    switch (packet->kind) {
-      case StartupPacket::Kind::kSslRequest:
-      case StartupPacket::Kind::kGssEncRequest: {
-        if (client_->ssl() != nullptr) co_return std::nullopt;
-        // Bytes behind the request came in clear: whoever sent them may not be the client (CVE-2021-23214).
-        if (client_->Peek(&first, 1) != 0) {
-          Refuse(
-              Fields(
-                  "08P01", "received unencrypted data after encryption request",
-                  "This could be either a client-software bug or evidence of an attempted man-in-the-middle attack."),
-              "protocol");
-          co_return std::nullopt;
-        }
-        const bool tls =
-            packet->kind == StartupPacket::Kind::kSslRequest && services_.client_tls != nullptr && !peer_.unix_socket;
-        client_->out().push_back(tls ? 'S' : 'N');
-        client_->Flush();
-        if (tls && !co_await AcceptTls(/*direct=*/false)) co_return std::nullopt;
-        break;
-      }
-      case StartupPacket::Kind::kCancelRequest:
-        services_.registry.Cancel(packet->process_id, packet->secret_key);
-        co_return std::nullopt;
-      case StartupPacket::Kind::kUnsupportedVersion:
-        Refuse(Fields("0A000", fmt::format("unsupported frontend protocol {}.{}: only 3.0 is spoken", packet->major,
-                                           packet->minor)),
-               "protocol");
-        co_return std::nullopt;
-      case StartupPacket::Kind::kStartup:
-        co_return TakeStartup(*packet);
+    const StartupPacket::Kind kind = packet->kind;
+    if (kind == StartupPacket::Kind::kStartup) co_return TakeStartup(*packet);
+    if (kind == StartupPacket::Kind::kCancelRequest) {
+      services_.registry.Cancel(packet->process_id, packet->secret_key);
+      co_return std::nullopt;
     }
+    if (kind == StartupPacket::Kind::kUnsupportedVersion) {
+      Refuse(Fields("0A000", fmt::format("unsupported frontend protocol {}.{}: only 3.0 is spoken", packet->major,
+                                         packet->minor)),
+             "protocol");
+      co_return std::nullopt;
+    }
+    const bool secured = co_await NegotiateEncryption(kind == StartupPacket::Kind::kSslRequest);
+    if (!secured) co_return std::nullopt;
   }
   co_return std::nullopt;
 }

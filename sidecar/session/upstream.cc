@@ -132,32 +132,30 @@ class Login {
   Task<absl::Status> Authenticate(std::string_view body) {
     const auto auth = wire::ParseAuthentication(body);
     if (!auth || authenticated_) co_return ProtocolError("malformed or repeated authentication");
-    switch (auth->code) {
-      case 0:
-        // A server that asks for nothing where we hold a password may be an impostor; only a verified or local one may.
-        if (!scram_done_ && !verified_tls_ && !IsLocal()) {
-          co_return Error(absl::StatusCode::kUnauthenticated, "UPSTREAM_AUTH",
-                          "the server asked for no password over a connection that proves nothing about it",
-                          "Use tls_mode verify-full, or scram-sha-256 in pg_hba.conf.");
-        }
-        authenticated_ = true;
-        co_return absl::OkStatus();
-      case 3:
-        if (!verified_tls_) {
-          co_return Error(absl::StatusCode::kUnauthenticated, "UPSTREAM_AUTH",
-                          "the server asks for the password in clear over a connection that is not verified TLS",
-                          "Use scram-sha-256 in pg_hba.conf.");
-        }
-        wire::AppendPassword(request_->password.Expose(), &stream_->out());
-        stream_->Flush();
-        co_return absl::OkStatus();
-      case 10:
-        co_return co_await Scram(std::string(auth->data));
-      default:
+    if (auth->code == 10) co_return co_await Scram(std::string(auth->data));
+    if (auth->code == 0) {
+      // A server that asks for nothing where we hold a password may be an impostor; only a verified or local one may.
+      if (!scram_done_ && !verified_tls_ && !IsLocal()) {
         co_return Error(absl::StatusCode::kUnauthenticated, "UPSTREAM_AUTH",
-                        fmt::format("the server asks for authentication method {}, which is not supported", auth->code),
-                        "Use scram-sha-256 in pg_hba.conf.");
+                        "the server asked for no password over a connection that proves nothing about it",
+                        "Use tls_mode verify-full, or scram-sha-256 in pg_hba.conf.");
+      }
+      authenticated_ = true;
+      co_return absl::OkStatus();
     }
+    if (auth->code != 3) {
+      co_return Error(absl::StatusCode::kUnauthenticated, "UPSTREAM_AUTH",
+                      fmt::format("the server asks for authentication method {}, which is not supported", auth->code),
+                      "Use scram-sha-256 in pg_hba.conf.");
+    }
+    if (!verified_tls_) {
+      co_return Error(absl::StatusCode::kUnauthenticated, "UPSTREAM_AUTH",
+                      "the server asks for the password in clear over a connection that is not verified TLS",
+                      "Use scram-sha-256 in pg_hba.conf.");
+    }
+    wire::AppendPassword(request_->password.Expose(), &stream_->out());
+    stream_->Flush();
+    co_return absl::OkStatus();
   }
 
   bool IsLocal() const {
