@@ -1,8 +1,8 @@
 #include "common/base/random.h"
 
-#include <openssl/rand.h>
-
 #include <cstdlib>
+
+#include <openssl/rand.h>
 
 namespace postern {
 namespace {
