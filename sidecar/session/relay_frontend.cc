@@ -112,6 +112,10 @@ bool Relay::HandleCopyMessage(const wire::Header& header) {
     case 'f':
       copy_in_ = false;
       upstream_.stream->out().append(message.whole);
+      // In the extended protocol the server keeps CommandComplete until Sync, which we only pass on after it.
+      if (!answers_.empty() && answers_.front().kind == Expected::Kind::kExecute) {
+        wire::AppendFlush(&upstream_.stream->out());
+      }
       upstream_.stream->Flush();
       break;
     case 'S':

@@ -19,6 +19,8 @@
 #include "fmt/format.h"
 #include "sidecar/session/gateway.h"
 #include "sidecar/spool/spool.h"
+#include "sidecar/wire/build.h"
+#include "sidecar/wire/framing.h"
 #include "tests/integration/session/postgres_server.h"
 #include "tests/integration/session/test_uplink.h"
 
@@ -40,10 +42,11 @@ session: {role: app_agent, ttl: 10m}
 rules:
   - id: read
     effect: allow
-    do: [select, copy_out]
+    do: [select]
     objects: [app.*]
     columns: {mask: {app.customers.email: redact, app.customers.phone: last4}}
-  - {id: write, effect: allow, do: [insert, copy_in], objects: [app.orders]}
+  - {id: write, effect: allow, do: [insert], objects: [app.orders]}
+  - {id: copy, effect: allow, do: [copy_in, copy_out]}
   - id: one-order
     effect: allow
     do: [update]
@@ -142,6 +145,27 @@ class GateTest : public ::testing::Test {
     const Result result(PQexec(admin_.get(), sql.c_str()));
     EXPECT_THAT(Message(result), IsEmpty()) << sql;
     return PQntuples(result.get()) > 0 ? PQgetvalue(result.get(), 0, 0) : "";
+  }
+  // Waits for the server to have `count` statements of agents under way.
+  void WaitForActive(const std::string& count) {
+    const absl::Time give_up = absl::Now() + absl::Seconds(10);
+    std::string seen;
+    do {
+      seen = Admin(
+          "select count(*) from pg_stat_activity where state = 'active' and query like 'select count(*) from "
+          "app.orders a%'");
+    } while (seen != count && absl::Now() < give_up);
+    EXPECT_EQ(seen, count);
+  }
+  // What the client hears until the connection is closed. libpq treats errors that come while idle as notices.
+  std::string WaitForEnd(const Conn& conn) {
+    const absl::Time give_up = absl::Now() + absl::Seconds(5);
+    while (PQstatus(conn.get()) == CONNECTION_OK && absl::Now() < give_up) {
+      PQconsumeInput(conn.get());
+      PQisBusy(conn.get());
+    }
+    PQisBusy(conn.get());
+    return notices_ + PQerrorMessage(conn.get());
   }
   // All records so far.
   std::vector<v1::AuditRecord> Records() {
@@ -456,18 +480,41 @@ TEST_F(GateTest, RevocationCutsALiveSessionAtOnce) {
   const Conn conn = Open("grt_cut");
   const absl::Time start = absl::Now();
   uplink_->Revoke("grt_cut");
-  while (PQstatus(conn.get()) == CONNECTION_OK && absl::Now() - start < absl::Seconds(5)) PQconsumeInput(conn.get());
+  EXPECT_THAT(WaitForEnd(conn), HasSubstr("revoked"));
   EXPECT_LT(absl::Now() - start, absl::Milliseconds(500));
-  const Result result(PQgetResult(conn.get()));
-  EXPECT_THAT(PQerrorMessage(conn.get()), HasSubstr("revoked"));
 }
 
 TEST_F(GateTest, AnExpiredTokenEndsItsSession) {
   const Conn conn = Connect(uplink_->Token("grt_short", absl::Milliseconds(1900)));
   ASSERT_EQ(PQstatus(conn.get()), CONNECTION_OK) << PQerrorMessage(conn.get());
-  const absl::Time start = absl::Now();
-  while (PQstatus(conn.get()) == CONNECTION_OK && absl::Now() - start < absl::Seconds(5)) PQconsumeInput(conn.get());
-  EXPECT_THAT(PQerrorMessage(conn.get()), HasSubstr("expired"));
+  EXPECT_THAT(WaitForEnd(conn), HasSubstr("expired"));
+}
+
+// Minutes of work for the server.
+constexpr const char* kLongQuery =
+    "select count(*) from app.orders a, app.orders b, app.orders c, app.orders d, app.orders e, app.orders f";
+
+TEST_F(GateTest, CancelReachesTheRunningStatementAndTheSessionGoesOn) {
+  const Conn conn = Open();
+  ASSERT_EQ(PQsendQuery(conn.get(), kLongQuery), 1);
+  WaitForActive("1");
+  std::unique_ptr<PGcancel, void (*)(PGcancel*)> cancel(PQgetCancel(conn.get()), PQfreeCancel);
+  char error[256];
+  ASSERT_EQ(PQcancel(cancel.get(), error, sizeof(error)), 1) << error;
+  EXPECT_EQ(State(Result(PQgetResult(conn.get()))), "57014");
+  while (Result(PQgetResult(conn.get())) != nullptr) {
+  }
+  EXPECT_STREQ(PQgetvalue(Query(conn, "select 1").get(), 0, 0), "1");
+}
+
+TEST_F(GateTest, RevocationStopsTheRunningStatementAtTheServer) {
+  const Conn conn = Open("grt_busy");
+  ASSERT_EQ(PQsendQuery(conn.get(), kLongQuery), 1);
+  WaitForActive("1");
+  uplink_->Revoke("grt_busy");
+  const Result ended(PQgetResult(conn.get()));
+  EXPECT_EQ(State(ended), "57P01") << Message(ended);
+  WaitForActive("0");
 }
 
 TEST_F(GateTest, StartupParametersCannotEscalate) {
@@ -489,7 +536,7 @@ class RawClient {
     address.sin_family = AF_INET;
     address.sin_port = htons(static_cast<uint16_t>(port));
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    connected_ = connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0;
+    EXPECT_EQ(connect(fd_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   }
   ~RawClient() { close(fd_); }
   void Send(const std::string& bytes) {
@@ -501,11 +548,58 @@ class RawClient {
     for (ssize_t n = 0; (n = recv(fd_, buffer, sizeof(buffer), 0)) > 0;) all.append(buffer, static_cast<size_t>(n));
     return all;
   }
-  bool connected_ = false;
+  // Whole messages up to the first of `type`, in their order.
+  std::string ReadUntil(char type) {
+    std::string taken;
+    for (;;) {
+      wire::Message message;
+      while (wire::ReadBackend(in_, &message) != wire::Read::kMessage) {
+        char buffer[4096];
+        const ssize_t n = recv(fd_, buffer, sizeof(buffer), 0);
+        if (n <= 0) {
+          ADD_FAILURE() << "closed: " << taken << in_;
+          return taken;
+        }
+        in_.append(buffer, static_cast<size_t>(n));
+      }
+      const char seen = message.type;
+      taken.append(message.whole);
+      in_.erase(0, message.whole.size());
+      if (seen == type) return taken;
+    }
+  }
 
  private:
   int fd_;
+  std::string in_;
 };
+
+TEST_F(GateTest, RowsAreMaskedAlsoForAClientThatNeverAsksForADescription) {
+  RawClient client(gateway_->port());
+  std::string out;
+  wire::AppendStartup({{"user", "me"}, {"database", "shop"}}, &out);
+  client.Send(out);
+  client.ReadUntil('R');
+  out.clear();
+  wire::AppendPassword(uplink_->Token("grt_1"), &out);
+  client.Send(out);
+  client.ReadUntil('Z');
+  // Parse, Bind, Execute, Sync; and once more from Bind on, twice in one pipeline.
+  const std::string parse(
+      "P\0\0\0\x41"
+      "s1\0select id, email from app.customers order by id limit 3\0\0\0",
+      66);
+  const std::string bind("B\0\0\0\x0e\0s1\0\0\0\0\0\0\0", 15);
+  const std::string execute("E\0\0\0\x09\0\0\0\0\0", 10);
+  const std::string sync("S\0\0\0\x04", 5);
+  for (const std::string& batch : {parse + bind + execute + sync, bind + execute + bind + execute + sync}) {
+    client.Send(batch);
+    const std::string answer = client.ReadUntil('Z');
+    EXPECT_THAT(answer, HasSubstr("SELECT 3"));
+    EXPECT_THAT(answer, Not(HasSubstr("@example.com")));
+    EXPECT_THAT(answer, Not(HasSubstr("email"))) << "a description that it did not ask for";
+  }
+}
 
 TEST_F(GateTest, PlaintextBehindAnSslRequestEndsTheConnection) {
   RawClient client(gateway_->port());
