@@ -128,6 +128,19 @@ Task<std::shared_ptr<const wire::ErrorFields>> Relay::Settle() {
   co_return nullptr;
 }
 
+bool Relay::AskForNewerCatalog(const sidecar::Plan& plan) {
+  // Guessing at names must not make the sidecar read catalogs all day.
+  constexpr absl::Duration kYoung = absl::Milliseconds(200);
+  if (plan.analysis == nullptr) return false;
+  for (const sql::Statement& statement : plan.analysis->statements) {
+    if (!statement.unanalysable.has_value()) continue;
+    if (services_.catalogs.Age(info_.claims.target, info_.database) < kYoung) return false;
+    catalog_stale_ = true;
+    return true;
+  }
+  return false;
+}
+
 Task<absl::Status> Relay::RefreshCatalog() {
   struct Answer {
     explicit Answer(reactor::EventLoop& loop) : done(loop) {}

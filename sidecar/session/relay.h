@@ -85,6 +85,9 @@ class Relay {
   // Waits until the state is fit to judge by: catalog and search_path known. Returns why not.
   reactor::Task<std::shared_ptr<const wire::ErrorFields>> Settle();
   reactor::Task<absl::Status> RefreshCatalog();
+  // True if `plan` failed for names that a newer catalog may know, and the catalog at hand is old enough to ask again:
+  // another session may just have made them. Marks the catalog stale, so that Settle() reads it.
+  bool AskForNewerCatalog(const sidecar::Plan& plan);
   // A simple query of our own, whose answers the client does not see.
   reactor::Task<OurResult> OurQuery(std::string_view text);
   std::shared_ptr<Execution> NewExecution(std::shared_ptr<const sidecar::Plan> plan);

@@ -310,6 +310,7 @@ void Relay::SendMarkerExecute(std::shared_ptr<const wire::ErrorFields> denial) {
 Task<bool> Relay::HandleBatch(size_t size) {
   if (!co_await WaitQuiet()) co_return false;
   if (copy_in_) co_return true;  // these are messages of a COPY: read again as such
+  bool asked_again = false;
   for (;;) {
     Batch batch;
     if (!ReadBatch(Unread().substr(0, size), &batch)) co_return false;
@@ -330,6 +331,10 @@ Task<bool> Relay::HandleBatch(size_t size) {
       batch.Deny(0, *unsettled);
     } else {
       JudgeBatch(&batch);
+    }
+    if (batch.denied_execution != nullptr && !std::exchange(asked_again, true) &&
+        AskForNewerCatalog(*batch.denied_execution->plan)) {
+      continue;
     }
     if (!batch.held.empty()) {
       if (batch.denial != nullptr) {

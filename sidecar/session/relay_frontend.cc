@@ -165,11 +165,13 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     Fatal("08P01", "malformed Query message", "", "protocol");
     co_return false;
   }
+  bool asked_again = false;
   for (;;) {
     std::shared_ptr<const wire::ErrorFields> denial = co_await Settle();
     if (ended_) co_return false;
     const std::shared_ptr<Execution> execution = NewExecution(JudgeText(*text));
     const sidecar::Plan& plan = *execution->plan;
+    if (denial == nullptr && !std::exchange(asked_again, true) && AskForNewerCatalog(plan)) continue;
     if (denial == nullptr && (plan.refusal.has_value() || plan.verdict == policy::Verdict::kDeny)) {
       denial = Share(ToErrorFields(plan.DenyFields()));
     }
