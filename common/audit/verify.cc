@@ -202,7 +202,15 @@ void ExportVerifier::AddCheckpoint(const v1::Checkpoint& checkpoint) {
   if (absl::Status signature = keys_->Verify(checkpoint); !signature.ok()) {
     return Found(Damage::kForged, checkpoint.tree_size(), Text(signature));
   }
-  if (checkpoint.tree_size() != tree_.size()) {
+  if (checkpoint.tree_size() > tree_.size()) {
+    // It is sent right after the last record that it covers; that one, or one before it, is not here.
+    Found(Damage::kMissing, tree_.size(),
+          fmt::format("leaf {} is missing: a checkpoint over {} records stands after {}", tree_.size(),
+                      checkpoint.tree_size(), tree_.size()));
+    missing_by_leaf_ = true;
+    return;
+  }
+  if (checkpoint.tree_size() < tree_.size()) {
     return Found(
         Damage::kMalformed, tree_.size(),
         fmt::format("a checkpoint over {} records stands after record {}", checkpoint.tree_size(), tree_.size()));

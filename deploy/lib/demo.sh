@@ -58,7 +58,7 @@ show_denial() {
 show_hold() {
   step 4 "A DROP waits for a person; meanwhile nothing of it reaches the server"
   behind -q -c 'DROP TABLE IF EXISTS app.old_orders' -c 'CREATE TABLE app.old_orders AS SELECT * FROM app.orders' >/dev/null
-  as approver approval watch >"$DEMO/watch" 2>/dev/null &
+  (POSTERN_PROFILE=approver exec "$POSTERN_BIN/postern" approval watch >"$DEMO/watch" 2>/dev/null) &
   local watcher=$!
   gate "retire last year's copy" -c 'DROP TABLE app.old_orders' -c "SELECT to_regclass('app.old_orders') IS NULL AS dropped" >"$DEMO/hold" 2>&1 &
   local held=$!

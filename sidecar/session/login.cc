@@ -92,7 +92,9 @@ absl::Status Session::ChooseTerms(const ClientStartup& startup) {
     return StartupError(absl::StatusCode::kPermissionDenied, "NO_POLICY", "42501",
                         "no policy allows this agent anything on this target");
   }
-  info_.role = !info_.terms.role.empty() ? info_.terms.role : info_.target.default_role();
+  info_.role = !info_.terms.role.empty()              ? info_.terms.role
+               : !info_.target.default_role().empty() ? info_.target.default_role()
+                                                      : info_.target.login_role();
   info_.identity = sidecar::SessionIdentity::Make(std::move(subject), std::move(view),
                                                   {info_.claims.verbs, info_.claims.objects}, info_.role);
   info_.enforcer = services_.enforcers.Get(info_.claims.target, info_.database);

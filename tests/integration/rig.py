@@ -38,7 +38,9 @@ class Stack:
 
     def _read_env(self):
         dump = subprocess.run(["sh", "-c", f". '{self.dir}/env' && env -0"], capture_output=True, check=True).stdout
-        return dict(item.split("=", 1) for item in dump.decode().split("\0") if "=" in item)
+        env = dict(item.split("=", 1) for item in dump.decode().split("\0") if "=" in item)
+        env.pop("NODE_EXTRA_CA_CERTS", None)  # ours must be the one that node sees
+        return env
 
     def up(self):
         """Starts again what was stopped; the environment may have new pids."""

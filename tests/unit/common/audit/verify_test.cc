@@ -342,6 +342,24 @@ TEST_F(Verify, ALogThatIsNotAContinuationOfTheKeptCheckpointIsFound) {
   EXPECT_EQ(report.finding->damage, Damage::kRolledBack);
 }
 
+TEST_F(Verify, RecordMissingRightBeforeACheckpointIsMissing) {
+  log_.Sign();
+  log_.Add("sdc_a", "after the checkpoint");
+  log_.Sign();
+  items_ = log_.Export();
+  for (size_t i = 1; i + 1 < items_.size(); ++i) {
+    if (!items_[i].has_record() || !items_[i + 1].has_checkpoint()) continue;
+    const int64_t leaf = items_[i].record().leaf_index();
+    items_.erase(items_.begin() + static_cast<std::ptrdiff_t>(i));
+    const VerifyReport report = Run();
+    ASSERT_FALSE(report.ok());
+    EXPECT_EQ(report.finding->damage, Damage::kMissing);
+    EXPECT_EQ(report.finding->leaf, leaf);
+    return;
+  }
+  FAIL() << "the export has no checkpoint after a record";
+}
+
 TEST_F(Verify, WhatIsNotAnExportIsMalformed) {
   items_.erase(items_.begin());
   EXPECT_EQ(Run().finding->damage, Damage::kMalformed);
