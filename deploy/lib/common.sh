@@ -30,8 +30,8 @@ wait_for() {
   done
 }
 
-# alive PID: whether that process runs.
-alive() { [ -n "${1:-}" ] && kill -0 "$1" 2>/dev/null; }
+# alive PID: whether that process runs; one that has ended and waits to be reaped does not.
+alive() { [ -n "${1:-}" ] && kill -0 "$1" 2>/dev/null && ! grep -q '^State:[[:space:]]*Z' "/proc/$1/status" 2>/dev/null; }
 
 # stop_process PID NAME: TERM, then KILL after ten seconds.
 stop_process() {

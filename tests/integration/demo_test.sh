@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Runs deploy/quickstart up, demo, up again, down on the binaries in POSTERN_BIN_DIR, and checks that nothing is left running.
 set -euo pipefail
-ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+. "$(dirname "${BASH_SOURCE[0]}")/../../deploy/lib/common.sh"
 DIR=$(mktemp -d)
 cleanup() {
   "$ROOT/deploy/quickstart" down --dir "$DIR" >/dev/null 2>&1 || true
@@ -19,7 +19,7 @@ trap cleanup EXIT
 pids="$POSTERN_CONTROLPLANE_PID $POSTERN_SIDECAR_PID"
 "$ROOT/deploy/quickstart" down --dir "$DIR"
 for pid in $pids; do
-  if kill -0 "$pid" 2>/dev/null; then echo "process $pid still runs"; exit 1; fi
+  if alive "$pid"; then echo "process $pid still runs"; exit 1; fi
 done
 if psql -X -At "$POSTERN_UPSTREAM_URI" -c 'select 1' 2>/dev/null; then echo "PostgreSQL still runs"; exit 1; fi
 echo "the demo told its story"

@@ -405,7 +405,9 @@ class Outage(rig.GateTest):
     def test_control_plane_away(self):
         token = self.stack.token()
         connection = psycopg.connect(self.stack.dsn(token), autocommit=True)
-        os.kill(int(self.stack.env["POSTERN_CONTROLPLANE_PID"]), 15)
+        control_plane = int(self.stack.env["POSTERN_CONTROLPLANE_PID"])
+        os.kill(control_plane, 15)
+        rig.await_end(control_plane)
         deadline = time.monotonic() + 15
         while True:  # what is granted goes on; new sessions need the control plane
             self.assertEqual(connection.execute("select 1").fetchone(), (1,))

@@ -18,6 +18,21 @@ import unittest
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
+def await_end(pid, timeout=20):
+    """Waits until the process has ended; one that waits to be reaped has."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            with open(f"/proc/{pid}/status", encoding="utf-8") as status:
+                if "State:\tZ" in status.read():
+                    return
+        except FileNotFoundError:
+            return
+        if time.monotonic() > deadline:
+            raise AssertionError(f"process {pid} did not end")
+        time.sleep(0.05)
+
+
 class Stack:
     """What `deploy/quickstart up` starts."""
 
