@@ -163,6 +163,19 @@ struct Shape {
   std::optional<int64_t> limit;
 };
 
+// Details of a COPY, for masking the stream. Not nested in Statement: clang cannot put a nested class with default
+// member initialisers into an optional of the class that is still being defined.
+struct CopyDetails {
+  bool to = false;  // out
+  bool csv = false;
+  bool binary = false;
+  std::string delimiter;  // one byte
+  std::string null_string;
+  std::string quote, escape;
+  bool header = false;
+  std::string encoding;
+};
+
 struct Statement {
   StatementKind kind = StatementKind::kEmpty;
   // "SELECT", "CREATE TABLE": as Postgres's command tag without counts.
@@ -208,16 +221,7 @@ struct Statement {
   bool cursor_hold = false;
 
   // COPY details, for masking the stream.
-  struct Copy {
-    bool to = false;  // out
-    bool csv = false;
-    bool binary = false;
-    std::string delimiter;  // one byte
-    std::string null_string;
-    std::string quote, escape;
-    bool header = false;
-    std::string encoding;
-  };
+  using Copy = CopyDetails;
   std::optional<Copy> copy;
 
   // Number of $n parameters that the text names; the highest n.
