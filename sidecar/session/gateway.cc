@@ -89,12 +89,7 @@ struct Gateway::Thread {
 
 Gateway::Gateway(GatewayOptions options, sidecar::Uplink& uplink, spool::Spool& spool, const Clock& clock,
                  Random& random)
-    : options_(std::move(options)),
-      uplink_(uplink),
-      spool_(spool),
-      clock_(clock),
-      random_(random),
-      registry_(options_.sessions, random) {}
+    : options_(std::move(options)), uplink_(uplink), clock_(clock), registry_(options_.sessions, random) {}
 
 Gateway::~Gateway() {
   Drain(absl::ZeroDuration());

@@ -72,9 +72,7 @@ class Gateway : public sidecar::UplinkListener {
 
   const GatewayOptions options_;
   sidecar::Uplink& uplink_;
-  spool::Spool& spool_;
   const Clock& clock_;
-  Random& random_;
   EnforcerRegistry enforcers_;
   Registry registry_;
   ApprovalBoard approvals_;
