@@ -16,12 +16,13 @@
 #include "fmt/format.h"
 
 namespace postern::reactor {
-namespace {
-
+// Not in the unnamed namespace: coroutine frames hold it, and those have linkage.
 struct Address {
   sockaddr_storage storage{};
   socklen_t length = 0;
 };
+
+namespace {
 
 absl::Status ConnectFailed(std::string_view host, int port, std::string_view why) {
   return Error(absl::StatusCode::kUnavailable, "CONNECT_FAILED",

@@ -70,6 +70,11 @@ struct Expected {
   std::shared_ptr<const wire::ErrorFields> denial;
 };
 
+// A refusal is kept from the judgement to the moment at which its turn to be answered comes.
+inline std::shared_ptr<const wire::ErrorFields> Share(wire::ErrorFields fields) {
+  return std::make_shared<const wire::ErrorFields>(std::move(fields));
+}
+
 class AnswerQueue {
  public:
   bool empty() const { return queue_.empty(); }

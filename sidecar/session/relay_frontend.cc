@@ -18,10 +18,6 @@ bool IsExtended(char type) {
 }
 bool IsCopy(char type) { return type == 'd' || type == 'c' || type == 'f'; }
 
-std::shared_ptr<const wire::ErrorFields> Share(wire::ErrorFields fields) {
-  return std::make_shared<const wire::ErrorFields>(std::move(fields));
-}
-
 }  // namespace
 
 Task<void> Relay::RunFrontend() {

@@ -18,10 +18,6 @@ namespace {
 // How often a wait looks whether the control plane is still there and the request still open. Decisions come as events.
 constexpr absl::Duration kWatchInterval = absl::Seconds(1);
 
-std::shared_ptr<const wire::ErrorFields> Share(wire::ErrorFields fields) {
-  return std::make_shared<const wire::ErrorFields>(std::move(fields));
-}
-
 wire::ErrorFields Unreachable(std::string_view detail) {
   return PosternError("57P03", "the control plane cannot be reached, so nobody can approve this statement", detail,
                       "Nothing was executed. Try again later.");
