@@ -44,4 +44,8 @@ if(CMAKE_CXX_COMPILER_ID MATCHES "Clang")
 else()
   # GCC 12 reports these falsely inside the standard library's inlined string and optional code.
   list(APPEND POSTERN_WARNINGS -Wno-maybe-uninitialized -Wno-restrict -Wno-stringop-overflow -Wno-array-bounds)
+  # Files compiled together: a file's unnamed namespace then looks like an included header's.
+  if(POSTERN_UNITY)
+    list(APPEND POSTERN_WARNINGS -Wno-subobject-linkage)
+  endif()
 endif()

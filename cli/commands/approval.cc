@@ -17,7 +17,7 @@
 namespace postern::cli {
 namespace {
 
-absl::Status List(Client& client, v1::ApprovalState state, int limit) {
+absl::Status ListApprovals(Client& client, v1::ApprovalState state, int limit) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::ApprovalService>();
   v1::ListApprovalsRequest request;
@@ -51,7 +51,7 @@ absl::Status List(Client& client, v1::ApprovalState state, int limit) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<v1::Approval> Get(Client& client, const std::string& id) {
+absl::StatusOr<v1::Approval> GetApproval(Client& client, const std::string& id) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::ApprovalService>();
   v1::GetApprovalRequest request;
@@ -61,7 +61,7 @@ absl::StatusOr<v1::Approval> Get(Client& client, const std::string& id) {
 
 // Decides what the caller was shown: the etag of a read just before makes a change in between an error.
 absl::Status Decide(Client& client, const std::string& id, const std::string& comment, bool approve) {
-  POSTERN_ASSIGN_OR_RETURN(const v1::Approval seen, Get(client, id));
+  POSTERN_ASSIGN_OR_RETURN(const v1::Approval seen, GetApproval(client, id));
   auto stub = client.Stub<v1::ApprovalService>();
   v1::DecideApprovalRequest request;
   request.set_id(id);
@@ -138,7 +138,7 @@ void AddApproval(CLI::App& app, Env& env) {
   auto limit = std::make_shared<int>(50);
   CLI::App* list = Leaf(*group, env, "list", "List approvals, newest first",
                         "  postern approval list\n  postern approval list --state all -o json",
-                        [&env, state, limit] { return List(env.client, kStates.at(*state), *limit); });
+                        [&env, state, limit] { return ListApprovals(env.client, kStates.at(*state), *limit); });
   list->add_option("--state", *state, "pending (default), approved, denied, expired, cancelled, used or all")
       ->check(CLI::IsMember(kStates));
   list->add_option("--limit", *limit, "At most this many")->check(CLI::PositiveNumber);
@@ -146,7 +146,7 @@ void AddApproval(CLI::App& app, Env& env) {
   auto id = std::make_shared<std::string>();
   CLI::App* show = Leaf(*group, env, "show", "Show one in full: who, why, the exact statement, the effects",
                         "  postern approval show apr_01h…", [&env, id]() -> absl::Status {
-                          POSTERN_ASSIGN_OR_RETURN(const v1::Approval approval, Get(env.client, *id));
+                          POSTERN_ASSIGN_OR_RETURN(const v1::Approval approval, GetApproval(env.client, *id));
                           PrintLine(env.client.json ? ApprovalJson(approval) : Trim(DescribeApproval(approval)));
                           return absl::OkStatus();
                         });

@@ -153,7 +153,7 @@ absl::Status Apply(Client& client, const std::string& path, bool dry_run, const 
   return absl::OkStatus();
 }
 
-absl::Status Get(Client& client, int64_t revision) {
+absl::Status GetPolicy(Client& client, int64_t revision) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::PolicyService>();
   v1::GetPolicyRequest request;
@@ -288,7 +288,7 @@ void AddReads(CLI::App& group, Env& env) {
   auto revision = std::make_shared<int64_t>(0);
   Leaf(group, env, "get", "Print the policy in force, or a revision",
        "  postern policy get\n  postern policy get --revision 3",
-       [&env, revision] { return Get(env.client, *revision); })
+       [&env, revision] { return GetPolicy(env.client, *revision); })
       ->add_option("--revision", *revision, "Revision; default: the one in force");
   auto limit = std::make_shared<int>(50);
   Leaf(group, env, "history", "List revisions, newest first", "  postern policy history",

@@ -15,7 +15,7 @@
 namespace postern::cli {
 namespace {
 
-std::string_view StateName(v1::SessionState state) {
+std::string_view SessionStateName(v1::SessionState state) {
   switch (state) {
     case v1::SESSION_LIVE:
       return "live";
@@ -26,7 +26,7 @@ std::string_view StateName(v1::SessionState state) {
   }
 }
 
-absl::Status List(Client& client, v1::ListSessionsRequest request, int limit) {
+absl::Status ListSessions(Client& client, v1::ListSessionsRequest request, int limit) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::SessionService>();
   v1::ListSessionsResponse all;
@@ -44,7 +44,7 @@ absl::Status List(Client& client, v1::ListSessionsRequest request, int limit) {
   }
   Table table({"ID", "STATE", "AGENT", "TARGET", "DATABASE", "ROLE", "FROM", "STARTED", "ENDED"});
   for (const v1::Session& session : all.sessions()) {
-    table.Add({session.id(), std::string(StateName(session.state())), session.agent(), session.target(),
+    table.Add({session.id(), std::string(SessionStateName(session.state())), session.agent(), session.target(),
                session.database(), session.role(), session.client_address(), FormatTime(session.start_time()),
                session.end_reason().empty()
                    ? FormatTime(session.end_time())
@@ -64,7 +64,7 @@ absl::Status Show(Client& client, const std::string& id) {
     PrintLine(ToJson(session));
     return absl::OkStatus();
   }
-  PrintLine(fmt::format("{}  {}", session.id(), StateName(session.state())));
+  PrintLine(fmt::format("{}  {}", session.id(), SessionStateName(session.state())));
   PrintLine(fmt::format("agent:    {}{}", Printable(session.agent()),
                         session.on_behalf_of().empty() ? "" : " on behalf of " + Printable(session.on_behalf_of())));
   PrintLine(fmt::format("grant:    {}", session.grant_id()));
@@ -165,7 +165,7 @@ void AddSession(CLI::App& app, Env& env) {
                           request.set_agent(options->agent);
                           request.set_target(options->target);
                           request.set_live_only(options->live);
-                          return List(env.client, std::move(request), options->limit);
+                          return ListSessions(env.client, std::move(request), options->limit);
                         });
   list->add_option("--agent", options->agent, "Only this agent's");
   list->add_option("--target", options->target, "Only on this target");

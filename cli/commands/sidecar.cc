@@ -27,7 +27,7 @@ absl::Status Invite(Client& client, const std::string& name, const std::string& 
   return absl::OkStatus();
 }
 
-absl::Status List(Client& client) {
+absl::Status ListSidecars(Client& client) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::SidecarService>();
   v1::ListSidecarsRequest request;
@@ -70,7 +70,7 @@ void AddSidecar(CLI::App& app, Env& env) {
   invite->add_option("--name", *name, "What to call it")->required();
   invite->add_option("--targets", *targets, "Targets that it may serve, comma separated")->required();
 
-  Leaf(*group, env, "list", "List sidecars", "  postern sidecar list", [&env] { return List(env.client); });
+  Leaf(*group, env, "list", "List sidecars", "  postern sidecar list", [&env] { return ListSidecars(env.client); });
 
   auto id = std::make_shared<std::string>();
   auto reason = std::make_shared<std::string>();

@@ -124,7 +124,7 @@ absl::Status Update(Client& client, const TargetOptions& options, const CLI::App
   return absl::OkStatus();
 }
 
-absl::Status List(Client& client) {
+absl::Status ListTargets(Client& client) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::TargetService>();
   v1::ListTargetsRequest request;
@@ -168,7 +168,7 @@ void AddTarget(CLI::App& app, Env& env) {
            [&env, update, update_self] { return Update(env.client, *update, **update_self); });
   AddTargetOptions(*update_self, *update, false);
 
-  Leaf(*group, env, "list", "List targets", "  postern target list", [&env] { return List(env.client); });
+  Leaf(*group, env, "list", "List targets", "  postern target list", [&env] { return ListTargets(env.client); });
 
   auto show = std::make_shared<std::string>();
   Leaf(*group, env, "show", "Show one target", "  postern target show orders",

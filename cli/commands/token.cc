@@ -16,7 +16,7 @@
 namespace postern::cli {
 namespace {
 
-std::string_view StateName(v1::GrantState state) {
+std::string_view GrantStateName(v1::GrantState state) {
   switch (state) {
     case v1::GRANT_PENDING_APPROVAL:
       return "pending approval";
@@ -80,7 +80,7 @@ absl::StatusOr<v1::MintTokenRequest> ToRequest(const MintOptions& options) {
   return request;
 }
 
-absl::Status List(Client& client, v1::ListGrantsRequest request, int limit) {
+absl::Status ListTokens(Client& client, v1::ListGrantsRequest request, int limit) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::TokenService>();
   v1::ListGrantsResponse all;
@@ -97,7 +97,7 @@ absl::Status List(Client& client, v1::ListGrantsRequest request, int limit) {
   }
   Table table({"ID", "STATE", "AGENT", "TARGET", "DO", "EXPIRES", "REASON"});
   for (const v1::Grant& grant : all.grants()) {
-    table.Add({grant.id(), std::string(StateName(grant.state())), grant.agent(), grant.intent().target(),
+    table.Add({grant.id(), std::string(GrantStateName(grant.state())), grant.agent(), grant.intent().target(),
                fmt::format("{}", fmt::join(grant.intent().do_(), ",")), FormatTime(grant.expire_time()),
                Clip(grant.intent().reason(), 40)});
   }
@@ -165,7 +165,7 @@ void AddToken(CLI::App& app, Env& env) {
              query.set_agent(list->agent);
              query.set_target(list->target);
              query.set_active_only(list->active);
-             return List(env.client, std::move(query), list->limit);
+             return ListTokens(env.client, std::move(query), list->limit);
            });
   list_command->add_option("--agent", list->agent, "Only this agent's");
   list_command->add_option("--target", list->target, "Only on this target");
@@ -184,7 +184,7 @@ void AddToken(CLI::App& app, Env& env) {
         revocation.set_reason(*reason);
         revocation.set_request_id(NewUuid(Random::System()));
         POSTERN_ASSIGN_OR_RETURN(const v1::Grant grant, Call(*stub, &v1::TokenService::Stub::RevokeGrant, revocation));
-        PrintLine(env.client.json ? ToJson(grant) : fmt::format("{} is {}", grant.id(), StateName(grant.state())));
+        PrintLine(env.client.json ? ToJson(grant) : fmt::format("{} is {}", grant.id(), GrantStateName(grant.state())));
         return absl::OkStatus();
       });
   revoke_command->add_option("id", *id, "Grant id (grt_…)")->required();
