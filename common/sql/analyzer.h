@@ -338,6 +338,8 @@ class Analyzer {
 
 // True if the node is a constant or a parameter, possibly cast, or an array of such.
 bool IsConstantLike(const ::Node* node);
+// True of a list all of whose items are so.
+bool AllConstant(const ::Node* list);
 // The text of a string constant, possibly cast; nullopt for anything else, also for NULL.
 std::optional<std::string> ConstantText(const ::Node* node);
 // True if the expression names any column.

@@ -20,13 +20,6 @@ bool IsPlainColumn(const ::Node* node) {
   return fields.size() > 0 && nodeTag(fields[fields.size() - 1]) == T_String;
 }
 
-bool AllConstant(const ::Node* list) {
-  for (const ::Node* item : Items(list)) {
-    if (!IsConstantLike(item)) return false;
-  }
-  return true;
-}
-
 bool IsComparison(const ::A_Expr* expr) {
   switch (expr->kind) {
     case AEXPR_IN:
@@ -92,6 +85,13 @@ bool IsConstantLike(const ::Node* node) {
     }
   }
   return false;
+}
+
+bool AllConstant(const ::Node* list) {
+  for (const ::Node* item : Items(list)) {
+    if (!IsConstantLike(item)) return false;
+  }
+  return true;
 }
 
 std::optional<std::string> ConstantText(const ::Node* node) {

@@ -20,13 +20,6 @@ std::string_view ColumnOf(const ::Node* node, const Range& range) {
   return {};
 }
 
-bool AllConstant(const ::Node* list) {
-  for (const ::Node* item : Items(list)) {
-    if (!IsConstantLike(item)) return false;
-  }
-  return true;
-}
-
 // Looks for a column anywhere in the kinds of node that conditions are made of. Subqueries count as naming one.
 bool NamesColumnWithin(const ::Node* node, int depth) {
   if (node == nullptr) return false;
