@@ -15,6 +15,9 @@ TEST_PACKAGES="
   clang clang-format clang-tidy libclang-rt-14-dev
   python3 python3-psycopg"
 
+# Of tests/bench/run, beside the above.
+BENCH_PACKAGES="pgbouncer haproxy python3 libpq5"
+
 # as_root CMD…: runs it as root, through sudo where needed.
 as_root() {
   if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else
