@@ -45,6 +45,7 @@ void EventLoop::Run() {
     RunPosted();
     RunTimers();
     RunResumed();
+    RunRoundEnd();
     if (stop_.load(std::memory_order_acquire)) break;
     const int n = epoll_wait(epoll_.get(), harvest_.data(), static_cast<int>(kHarvest), TimeoutMillis());
     harvested_ = n > 0 ? static_cast<size_t>(n) : 0;
@@ -60,6 +61,7 @@ void EventLoop::Run() {
   }
   RunPosted();
   RunResumed();
+  RunRoundEnd();
 }
 
 void EventLoop::Stop() {
@@ -126,6 +128,15 @@ void EventLoop::RunResumed() {
   // What a resumed coroutine wakes runs in the same round.
   for (size_t i = 0; i < resume_.size(); ++i) resume_[i].resume();
   resume_.clear();
+}
+
+void EventLoop::RunRoundEnd() {
+  // Whoever comes while these run is of this round as well: nothing new is harvested in between.
+  for (size_t i = 0; i < round_end_.size(); ++i) {
+    round_end_[i].resume();
+    RunResumed();
+  }
+  round_end_.clear();
 }
 
 void EventLoop::RunPosted() {

@@ -58,6 +58,22 @@ class EventLoop {
   // Resumes `handle` before the loop waits again. For waking a coroutine from inside another without nesting.
   void ResumeSoon(std::coroutine_handle<> handle) { resume_.push_back(handle); }
 
+  // co_await loop.EndOfRound(): goes on when everything that was ready in this round has been handled, before the loop
+  // waits again. Who has work that is cheaper for many at once meets the others of the round here.
+  auto EndOfRound() {
+    struct Awaiter {
+      EventLoop& loop;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> handle) const { loop.round_end_.push_back(handle); }
+      void await_resume() const noexcept {}
+    };
+    return Awaiter{*this};
+  }
+
+  // Memory for one read, shared by all streams of the loop: its bytes are good until the next read.
+  static constexpr size_t kScratchBytes = 256 * 1024;
+  char* scratch() { return scratch_.get(); }
+
   using TimerId = std::pair<absl::Duration, uint64_t>;
   // Calls `fn` once after `delay` of Clock::Monotonic().
   TimerId After(absl::Duration delay, std::function<void()> fn);
@@ -70,6 +86,7 @@ class EventLoop {
       : clock_(clock), epoll_(std::move(epoll)), wake_(std::move(wake)) {}
   void RunTimers();
   void RunResumed();
+  void RunRoundEnd();
   void RunPosted();
   int TimeoutMillis() const;
 
@@ -78,6 +95,8 @@ class EventLoop {
   UniqueFd wake_;
   std::thread::id thread_;
   std::vector<std::coroutine_handle<>> resume_;
+  std::vector<std::coroutine_handle<>> round_end_;
+  const std::unique_ptr<char[]> scratch_ = std::make_unique<char[]>(kScratchBytes);
   std::map<TimerId, std::function<void()>> timers_;
   uint64_t next_timer_ = 1;
   // Harvest under way: handlers removed meanwhile are blanked here.

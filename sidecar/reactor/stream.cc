@@ -77,30 +77,46 @@ void Stream::OnReady(uint32_t events) {
   }
 }
 
-ReadResult Stream::Read(std::string* in, size_t limit) {
+ReadResult Stream::Read(std::string_view* bytes, size_t limit) {
+  *bytes = {};
   if (closed_) return ReadResult::kClosed;
-  const size_t before = in->size();
-  in->resize(before + limit);
+  char* const to = loop_.scratch();
+  limit = std::min(limit, EventLoop::kScratchBytes);
   if (ssl_ != nullptr) {
+    // One call brings one record; the rest of what has arrived is taken along, for there may be no event for it.
+    size_t have = 0;
     ERR_clear_error();
-    const int n = SSL_read(ssl_.get(), in->data() + before, static_cast<int>(std::min<size_t>(limit, 1 << 20)));
-    in->resize(before + (n > 0 ? static_cast<size_t>(n) : 0));
-    if (n > 0) return ReadResult::kData;
-    const int error = SSL_get_error(ssl_.get(), n);
-    if (error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE) {
-      tls_starved_ = true;
-      return ReadResult::kWouldBlock;
-    }
-    return ReadResult::kClosed;
+    do {
+      const int n = SSL_read(ssl_.get(), to + have, static_cast<int>(limit - have));
+      if (n <= 0) {
+        const int error = SSL_get_error(ssl_.get(), n);
+        const bool wait = error == SSL_ERROR_WANT_READ || error == SSL_ERROR_WANT_WRITE;
+        tls_starved_ = wait;
+        if (have > 0) break;  // an end shows again at the next read
+        return wait ? ReadResult::kWouldBlock : ReadResult::kClosed;
+      }
+      have += static_cast<size_t>(n);
+    } while (have < limit && SSL_has_pending(ssl_.get()) != 0);
+    *bytes = std::string_view(to, have);
+    return ReadResult::kData;
   }
   ssize_t n = 0;
   do {
-    n = recv(fd_.get(), in->data() + before, limit, 0);
+    n = recv(fd_.get(), to, limit, 0);
   } while (n < 0 && errno == EINTR);
-  in->resize(before + (n > 0 ? static_cast<size_t>(n) : 0));
-  if (n > 0) return ReadResult::kData;
+  if (n > 0) {
+    *bytes = std::string_view(to, static_cast<size_t>(n));
+    return ReadResult::kData;
+  }
   if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)) return ReadResult::kWouldBlock;
   return ReadResult::kClosed;
+}
+
+ReadResult Stream::Read(std::string* in, size_t limit) {
+  std::string_view bytes;
+  const ReadResult read = Read(&bytes, limit);
+  in->append(bytes);
+  return read;
 }
 
 size_t Stream::Peek(char* out, size_t size) const {
@@ -110,7 +126,7 @@ size_t Stream::Peek(char* out, size_t size) const {
 }
 
 // Returns bytes taken, 0 for "not now", -1 for a broken connection.
-long Stream::Send(const char* data, size_t size) {
+long Stream::SendSome(const char* data, size_t size) {
   if (ssl_ != nullptr) {
     ERR_clear_error();
     const int n = SSL_write(ssl_.get(), data, static_cast<int>(std::min<size_t>(size, 1 << 30)));
@@ -134,7 +150,7 @@ void Stream::Flush() {
   }
   bool blocked = false;
   while (sent_ < out_.size()) {
-    const long n = Send(out_.data() + sent_, out_.size() - sent_);
+    const long n = SendSome(out_.data() + sent_, out_.size() - sent_);
     if (n < 0) {
       Broken();
       return;
@@ -153,12 +169,30 @@ void Stream::Flush() {
   if (sent_ == out_.size()) {
     out_.clear();
     sent_ = 0;
+    if (out_.capacity() > kReadChunk) out_.shrink_to_fit();
   } else if (sent_ > kCompactAt) {
     out_.erase(0, sent_);
     sent_ = 0;
   }
   Interest(blocked ? interest_ | EPOLLOUT : interest_ & ~static_cast<uint32_t>(EPOLLOUT));
   if (drain_waiter_ && pending() < drain_limit_) loop_.ResumeSoon(std::exchange(drain_waiter_, {}));
+}
+
+void Stream::Send(std::string_view bytes) {
+  // A TLS write that was not taken must be repeated as it was, so those bytes need a place of their own.
+  if (bytes.empty() || pending() > 0 || ssl_ != nullptr || closed_ || broken_) {
+    out_.append(bytes);
+    Flush();
+    return;
+  }
+  const long n = SendSome(bytes.data(), bytes.size());
+  if (n < 0) {
+    Broken();
+    return;
+  }
+  if (static_cast<size_t>(n) == bytes.size()) return;
+  out_.append(bytes.substr(static_cast<size_t>(n)));
+  Interest(interest_ | EPOLLOUT);
 }
 
 // Nothing can be sent any more. Writers no longer wait; readers still get what the peer sent before it went.

@@ -1,7 +1,8 @@
 // A non-blocking connection, in plaintext or under TLS, of one event loop.
 //
 // Reading: `co_await stream.Readable()` and then one Read(), which makes one recv. Writing: append to out() and
-// Flush(), which makes one send; what the socket does not take waits for EPOLLOUT without anybody's help. Interest in
+// Flush(), or Send() what lies elsewhere: one send; what the socket does not take waits for EPOLLOUT without anybody's
+// help. Interest in
 // the descriptor is level-triggered and changes only under back-pressure. Belongs to the loop's thread.
 #pragma once
 
@@ -42,7 +43,10 @@ class Stream : public FdHandler {
     };
     return Awaiter{*this};
   }
-  // Appends at most `limit` bytes to `in`: what one recv brings. kClosed: end of stream, or an error.
+  // At most `limit` bytes of what one recv brings, in the loop's scratch memory: good until the next read of any stream
+  // of the loop. kClosed: end of stream, or an error.
+  ReadResult Read(std::string_view* bytes, size_t limit = EventLoop::kScratchBytes);
+  // The same, appended to `in`.
   ReadResult Read(std::string* in, size_t limit = kReadChunk);
   // Looks at the next bytes of the socket without taking them; plaintext only.
   size_t Peek(char* out, size_t size) const;
@@ -52,6 +56,8 @@ class Stream : public FdHandler {
   size_t pending() const { return out_.size() - sent_; }
   // Sends what it can. Failures show as a closed stream to the reader.
   void Flush();
+  // Sends out() and then `bytes`, copying only what the socket does not take now.
+  void Send(std::string_view bytes);
   // Waits until fewer than `limit` bytes wait, or the stream is closed. At most one waiter.
   auto Drained(size_t limit) {
     struct Awaiter {
@@ -95,7 +101,7 @@ class Stream : public FdHandler {
   void WaitRead(std::coroutine_handle<> handle);
   void Interest(uint32_t events);
   void Broken();
-  long Send(const char* data, size_t size);
+  long SendSome(const char* data, size_t size);
 
   EventLoop& loop_;
   UniqueFd fd_;

@@ -21,8 +21,9 @@ v1::Session SessionInfo::ToProto(absl::Time start) const {
   return session;
 }
 
-v1::AuditRecord AuditTrail::Base(v1::AuditKind kind) const {
-  v1::AuditRecord record;
+v1::AuditRecord& AuditTrail::Base(v1::AuditKind kind) const {
+  thread_local v1::AuditRecord record;
+  record.Clear();  // keeps the memory of its strings
   record.set_kind(kind);
   *record.mutable_time() = ToTimestamp(clock_.Now());
   record.set_agent(info_.claims.agent);
@@ -37,7 +38,7 @@ v1::AuditRecord AuditTrail::Base(v1::AuditKind kind) const {
 }
 
 absl::Status AuditTrail::SessionStart() {
-  v1::AuditRecord record = Base(v1::SESSION_START);
+  v1::AuditRecord& record = Base(v1::SESSION_START);
   (*record.mutable_detail())["application_name"] = info_.application_name;
   (*record.mutable_detail())["user"] = info_.client_user;
   const absl::StatusOr<spool::Ticket> ticket = spool_.Append(record, spool::Durability::kRelaxed);
@@ -47,7 +48,7 @@ absl::Status AuditTrail::SessionStart() {
 
 absl::Status AuditTrail::Intent(const Execution& execution, const IntentInput& input) {
   const sidecar::Plan& plan = *execution.plan;
-  v1::AuditRecord record = Base(v1::STATEMENT_INTENT);
+  v1::AuditRecord& record = Base(v1::STATEMENT_INTENT);
   record.set_execution(execution.number);
   record.set_sql(std::string(input.sql));
   if (input.portal != nullptr) {
@@ -89,6 +90,8 @@ absl::Status AuditTrail::Intent(const Execution& execution, const IntentInput& i
 reactor::Task<absl::Status> AuditTrail::Commit(reactor::EventLoop& loop) {
   if (!strict_.has_value()) {
     if (!unflushed_) co_return absl::OkStatus();
+    // The first of the sessions that meet here writes the records of all.
+    co_await loop.EndOfRound();
     unflushed_ = false;
     co_return spool_.Flush();
   }
@@ -120,7 +123,7 @@ void AuditTrail::Fact(const v1::AuditRecord& record) {
 }
 
 void AuditTrail::Outcome(const Execution& execution, std::string_view outcome) {
-  v1::AuditRecord record = Base(v1::STATEMENT_OUTCOME);
+  v1::AuditRecord& record = Base(v1::STATEMENT_OUTCOME);
   record.set_execution(execution.number);
   record.set_fingerprint(execution.plan->fingerprint);
   record.set_command_tag(execution.tag);
@@ -132,10 +135,11 @@ void AuditTrail::Outcome(const Execution& execution, std::string_view outcome) {
   record.set_approval_id(execution.approval_id);
   record.set_outcome(std::string(outcome));
   Fact(record);
+  urgent_ = urgent_ || execution.plan->strict_audit;
 }
 
 void AuditTrail::Hold(const Execution& execution, const v1::Approval& approval, std::string_view action) {
-  v1::AuditRecord record = Base(v1::HOLD);
+  v1::AuditRecord& record = Base(v1::HOLD);
   record.set_execution(execution.number);
   record.set_sql(approval.binding().sql());
   record.set_approval_id(approval.id());
@@ -150,7 +154,7 @@ void AuditTrail::Hold(const Execution& execution, const v1::Approval& approval, 
 }
 
 void AuditTrail::Alarm(std::string_view action, std::string_view detail) {
-  v1::AuditRecord record = Base(v1::ALARM);
+  v1::AuditRecord& record = Base(v1::ALARM);
   record.set_action(std::string(action));
   (*record.mutable_detail())["what"] = std::string(detail);
   Fact(record);
@@ -158,13 +162,18 @@ void AuditTrail::Alarm(std::string_view action, std::string_view detail) {
 }
 
 void AuditTrail::SessionEnd(std::string_view reason) {
-  v1::AuditRecord record = Base(v1::SESSION_END);
+  v1::AuditRecord& record = Base(v1::SESSION_END);
   record.set_reason(std::string(reason));
   Fact(record);
   Flush();
 }
 
+void AuditTrail::FlushUrgent() {
+  if (urgent_) Flush();
+}
+
 void AuditTrail::Flush() {
+  urgent_ = false;
   if (!unflushed_) return;
   // Facts that cannot be written now stay in the spool's memory and follow when the disk works again.
   if (spool_.Flush().ok()) unflushed_ = false;

@@ -46,11 +46,15 @@ class AuditTrail {
   void SessionEnd(std::string_view reason);
   // Facts written so far reach the kernel.
   void Flush();
+  // The same if one of them is the outcome of a strict execution. Those of others go along with the next intent of any
+  // session, or with the spool's next sync.
+  void FlushUrgent();
 
   int64_t NextNumber() { return ++executions_; }
 
  private:
-  v1::AuditRecord Base(v1::AuditKind kind) const;
+  // A record that says who and where: the thread's own, whose memory is used again and again. Good until the next call.
+  v1::AuditRecord& Base(v1::AuditKind kind) const;
   void Fact(const v1::AuditRecord& record);
 
   const SessionInfo& info_;
@@ -59,6 +63,7 @@ class AuditTrail {
   int64_t executions_ = 0;
   std::optional<spool::Ticket> strict_;
   bool unflushed_ = false;
+  bool urgent_ = false;
 };
 
 // A refused start-up has no session yet; what is known of it stands in `record`.

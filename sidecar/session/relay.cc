@@ -72,7 +72,7 @@ void Relay::Consume(size_t size) {
     in_.clear();
     consumed_ = 0;
     // A large message must not keep its memory for the rest of the session.
-    if (in_.capacity() > 4 * reactor::Stream::kReadChunk) in_.shrink_to_fit();
+    if (in_.capacity() > reactor::Stream::kReadChunk) in_.shrink_to_fit();
   }
 }
 

@@ -132,8 +132,8 @@ class Relay {
   void Withdraw(const Held& held, std::string_view reason);
 
   // --- relay_backend.cc ---
-  // Handles what has arrived. False: the session is over.
-  bool ProcessServer();
+  // Handles what has arrived: `bytes`, after what is kept of the last call. False: the session is over.
+  bool ProcessServer(std::string_view bytes);
   bool HandleServerMessage(const wire::Message& message);
   bool OnRowDescription(const wire::Message& message);
   bool OnDataRow(const wire::Message& message);
@@ -176,8 +176,7 @@ class Relay {
   std::function<void(bool cancelled)> interrupt_hold_;
 
   // Server side.
-  std::string from_server_;
-  size_t server_consumed_ = 0;
+  std::string from_server_;  // the begin of a message
   size_t pass_to_client_ = 0;
   // Answers kept back for statements with a limit of affected rows.
   std::string withheld_complete_;

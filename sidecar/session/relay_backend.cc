@@ -28,6 +28,9 @@ std::vector<sidecar::RowField> ToFields(const std::vector<wire::FieldView>& view
   return fields;
 }
 
+// An idle session must not keep the memory of its largest message.
+constexpr size_t kKeptCapacity = 4096;
+
 // A message of `type` with another body.
 void AppendMessage(char type, std::string_view body, std::string* out) {
   const auto length = static_cast<uint32_t>(body.size() + 4);
@@ -39,15 +42,16 @@ void AppendMessage(char type, std::string_view body, std::string* out) {
 }  // namespace
 
 Task<void> Relay::RunBackend() {
-  bool more = ProcessServer();  // what came along with the log-in
+  bool more = ProcessServer({});  // what came along with the log-in
   while (more && !ended_) {
     co_await client_.Drained(services_.limits.max_pending_bytes);
     if (ended_) co_return;
     co_await upstream_.stream->Readable();
     if (ended_) co_return;
-    switch (upstream_.stream->Read(&from_server_)) {
+    std::string_view bytes;
+    switch (upstream_.stream->Read(&bytes)) {
       case reactor::ReadResult::kData:
-        more = ProcessServer();
+        more = ProcessServer(bytes);
         break;
       case reactor::ReadResult::kWouldBlock:
         break;
@@ -72,47 +76,54 @@ bool Relay::PassesThrough(char type) {
                      : execution->masks_bound && execution->copy == nullptr;
 }
 
-bool Relay::ProcessServer() {
+bool Relay::ProcessServer(std::string_view bytes) {
+  // Copied only if a message had begun before.
+  const bool kept = !from_server_.empty();
+  if (kept) bytes = from_server_.append(bytes);
+  size_t at = 0;
+  // Bytes [pass, at) go to the client as they are: sent from where they were read.
+  size_t pass = 0;
   for (;;) {
-    std::string_view rest = std::string_view(from_server_).substr(server_consumed_);
+    const std::string_view rest = bytes.substr(at);
     if (pass_to_client_ > 0) {
       const size_t n = std::min(pass_to_client_, rest.size());
-      ToClient(rest.substr(0, n));
       pass_to_client_ -= n;
-      server_consumed_ += n;
+      at += n;
       if (pass_to_client_ > 0) break;
       continue;
     }
     wire::Header header;
     const wire::Read framed = wire::ReadBackendHeader(rest, &header);
-    if (framed == wire::Read::kMalformed) {
-      audit_.Alarm("UPSTREAM_MALFORMED", "the server sent a malformed message");
-      Fatal("08P01", "malformed message from the server", "", "upstream");
-      return false;
-    }
     if (framed == wire::Read::kNeedMore) break;
-    if (PassesThrough(header.type)) {
+    if (framed == wire::Read::kMessage && PassesThrough(header.type)) {
       Execution* execution = FrontExecution();
       ++execution->rows;
       execution->bytes += static_cast<int64_t>(header.size);
       pass_to_client_ = header.size;
       continue;
     }
+    ToClient(bytes.substr(pass, at - pass));
+    pass = at;
+    if (framed == wire::Read::kMalformed) {
+      audit_.Alarm("UPSTREAM_MALFORMED", "the server sent a malformed message");
+      Fatal("08P01", "malformed message from the server", "", "upstream");
+      return false;
+    }
     wire::Message message;
     if (wire::ReadBackend(rest, &message) == wire::Read::kNeedMore) break;
     const bool going = HandleServerMessage(message);
-    server_consumed_ += message.whole.size();
+    at += message.whole.size();
+    pass = at;
     if (!going || ended_) return false;
   }
-  if (server_consumed_ == from_server_.size()) {
-    from_server_.clear();
-    if (from_server_.capacity() > 4 * reactor::Stream::kReadChunk) from_server_.shrink_to_fit();
+  audit_.FlushUrgent();
+  client_.Send(bytes.substr(pass, at - pass));
+  if (kept) {
+    from_server_.erase(0, at);
+    if (from_server_.empty() && from_server_.capacity() > kKeptCapacity) from_server_.shrink_to_fit();
   } else {
-    from_server_.erase(0, server_consumed_);
+    from_server_.assign(bytes.substr(at));
   }
-  server_consumed_ = 0;
-  audit_.Flush();
-  client_.Flush();
   return true;
 }
 

@@ -258,8 +258,10 @@ bool Relay::JudgeExecute(BatchItem* item, Batch* batch) {
   const std::shared_ptr<const Portal> portal = FindPortal(*batch, expected.name);
   // Portals of SQL cursors are read by FETCH, whose plan knows where their columns come from.
   if (portal == nullptr || portal->prepared == nullptr) return batch->Deny(0, NoSuchPortal(expected.name));
-  const std::string text = TextOf(portal->statement, *portal->prepared);
-  const std::shared_ptr<const Plan> plan = JudgeText(text);
+  // Bound in this very batch, it was judged a moment ago, under the same state.
+  const bool fresh = portal->plan != nullptr && batch->portals.contains(expected.name);
+  const std::shared_ptr<const Plan> plan =
+      fresh ? portal->plan : JudgeText(TextOf(portal->statement, *portal->prepared));
   const std::shared_ptr<Execution> execution = NewExecution(plan);
   expected.execution = execution;
   expected.portal = portal;

@@ -41,6 +41,28 @@ TEST(EventLoop, TimersFireInOrderOfTheirTimesAndCancelledOnesDoNot) {
   EXPECT_EQ(order, "ab");
 }
 
+// Says when it was woken, and when its round was over.
+Task<void> MeetAtEndOfRound(EventLoop& loop, Event& woken, std::string* order) {
+  co_await woken.Wait();
+  *order += "w";
+  co_await loop.EndOfRound();
+  *order += "e";
+}
+
+TEST(EventLoop, EndOfRoundComesAfterAllThatWasReady) {
+  auto loop = NewLoop();
+  std::string order;
+  std::vector<std::unique_ptr<Event>> events;
+  for (int i = 0; i < 3; ++i) {
+    events.push_back(std::make_unique<Event>(*loop));
+    Detach(MeetAtEndOfRound(*loop, *events.back(), &order));
+  }
+  for (auto& event : events) loop->Post([&event] { event->Set(); });
+  loop->Stop();
+  loop->Run();
+  EXPECT_EQ(order, "wwweee");
+}
+
 TEST(EventLoop, ManyPostersNeverLoseAWakeUp) {
   auto loop = NewLoop();
   int count = 0;
@@ -97,6 +119,41 @@ TEST(Stream, BackPressureKeepsOrderAndBoundsMemory) {
   loop->Run();
   ASSERT_EQ(in.size(), size_t{64} * 64 * 1024);
   for (size_t i = 0; i < 64; ++i) ASSERT_EQ(in[i * 64 * 1024], static_cast<char>('a' + i % 26));
+}
+
+Task<void> SendAll(Stream& stream, int messages) {
+  for (int i = 0; i < messages; ++i) {
+    const std::string message(64 * 1024, static_cast<char>('a' + i % 26));
+    // Some of it from out(), some from where it lies: the order is that of the calls.
+    stream.out().append(message, 0, i % 3);
+    stream.Send(std::string_view(message).substr(static_cast<size_t>(i % 3)));
+    co_await stream.Drained(128 * 1024);
+  }
+  co_await stream.Drained(1);
+  stream.Close();
+}
+
+TEST(Stream, BytesSentFromElsewhereKeepTheirOrderAndWaitForTheSocket) {
+  auto loop = NewLoop();
+  Pair pair = Connected(*loop);
+  std::string in;
+  Detach(ReadAll(*loop, *pair.b, &in));
+  Detach(SendAll(*pair.a, 64));
+  loop->Run();
+  ASSERT_EQ(in.size(), size_t{64} * 64 * 1024);
+  for (size_t i = 0; i < in.size(); i += 1021) ASSERT_EQ(in[i], static_cast<char>('a' + i / (64 * 1024) % 26));
+}
+
+TEST(Stream, ReadsAtMostWhatItMay) {
+  auto loop = NewLoop();
+  Pair pair = Connected(*loop);
+  pair.b->Send("SSLRequest and more");
+  std::string in;
+  EXPECT_EQ(pair.a->Read(&in, 3), ReadResult::kData);
+  EXPECT_EQ(in, "SSL");
+  EXPECT_EQ(pair.a->Read(&in), ReadResult::kData);
+  EXPECT_EQ(in, "SSLRequest and more");
+  EXPECT_EQ(pair.a->Read(&in), ReadResult::kWouldBlock);
 }
 
 Task<void> WaitForEnd(Stream& stream, bool* ended) {
