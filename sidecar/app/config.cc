@@ -1,9 +1,11 @@
 #include "sidecar/app/config.h"
 
+#include <algorithm>
 #include <fstream>
 #include <functional>
 #include <iterator>
 #include <map>
+#include <thread>
 
 #include <yaml-cpp/yaml.h>
 
@@ -101,6 +103,8 @@ absl::Status Check(const Reader& reader, const YAML::Node& root, const Config& c
 absl::StatusOr<Config> Parse(const Reader& reader, const YAML::Node& root) {
   Config config;
   session::GatewayOptions& gateway = config.gateway;
+  // A loop with many sessions to harvest costs less per query than two that each wake for few.
+  gateway.threads = static_cast<int>(std::max(1U, std::thread::hardware_concurrency() / 2));
   const std::map<std::string, Take> tls = {{"certificate", reader.Text(&gateway.tls_certificate_file)},
                                            {"key", reader.Text(&gateway.tls_key_file)},
                                            {"ca", reader.Text(&config.client_ca_file)}};

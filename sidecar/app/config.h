@@ -8,7 +8,7 @@
 //     key: /etc/postern/sidecar.key
 //     ca: /etc/postern/sidecar-ca.crt   # what clients should trust; shown by the control plane
 //   advertise: {host: db.example.com, port: 6432}   # where clients reach this sidecar
-//   threads: 2                          # event loops
+//   threads: 2                          # event loops; default: one for every two cores, at least one
 //   limits:
 //     sessions: 1000
 //     sessions_per_agent: 50
