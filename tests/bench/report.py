@@ -79,7 +79,8 @@ def markdown(conditions, table, plot, data):
              f"Measured {conditions['when']} at commit {conditions['commit']} on {conditions['cores']} cores of {conditions['cpu']}: all of PostgreSQL 15, the",
              f"proxies and the clients on this machine; {conditions['repeats']} interleaved rounds of {conditions['seconds']} s, {conditions['result_mb']} MB results"
              + ("; a quick run." if conditions["quick"] else "."),
-             "Postern: a policy of 50 rules, audit on. PgBouncer: session mode. Ratios are medians of the rounds' ratios.", "",
+             "Postern: a policy of 50 rules, audit on. PgBouncer: session mode. Ratios are medians of the rounds' ratios.",
+             *([conditions["note"]] if conditions.get("note") else []), "",
              f"![ratios to PgBouncer]({plot})", "", f"The numbers of every round are in [{data}]({data}).", "", "## Losing cells", ""]
     if losing:
         lines += [f"{len(losing)} of {len(judged)} cells with a number to reach do not reach it:", ""]
