@@ -87,8 +87,7 @@ struct Gateway::Thread {
   }
 };
 
-Gateway::Gateway(GatewayOptions options, sidecar::Uplink& uplink, spool::Spool& spool, const Clock& clock,
-                 Random& random)
+Gateway::Gateway(GatewayOptions options, sidecar::Uplink& uplink, const Clock& clock, Random& random)
     : options_(std::move(options)), uplink_(uplink), clock_(clock), registry_(options_.sessions, random) {}
 
 Gateway::~Gateway() {
@@ -98,7 +97,7 @@ Gateway::~Gateway() {
 
 absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(GatewayOptions options, sidecar::Uplink& uplink,
                                                          spool::Spool& spool, const Clock& clock, Random& random) {
-  std::unique_ptr<Gateway> gateway(new Gateway(std::move(options), uplink, spool, clock, random));
+  std::unique_ptr<Gateway> gateway(new Gateway(std::move(options), uplink, clock, random));
   const GatewayOptions& o = gateway->options_;
   if (!o.tls_certificate_file.empty()) {
     POSTERN_ASSIGN_OR_RETURN(gateway->client_tls_, ClientTls::Load(o.tls_certificate_file, o.tls_key_file));

@@ -62,7 +62,7 @@ class Gateway : public sidecar::UplinkListener {
   class Listener;
   struct Thread;
 
-  Gateway(GatewayOptions options, sidecar::Uplink& uplink, spool::Spool& spool, const Clock& clock, Random& random);
+  Gateway(GatewayOptions options, sidecar::Uplink& uplink, const Clock& clock, Random& random);
   absl::Status Bind();
   absl::Status MakeThreads();
   void Accept(int listener, bool unix_socket);
