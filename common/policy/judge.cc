@@ -9,6 +9,7 @@
 
 #include "common/policy/compiled.h"
 #include "common/policy/masks.h"
+#include "common/policy/pinned.h"
 #include "common/policy/policy.h"
 #include "fmt/format.h"
 
@@ -344,6 +345,14 @@ Decision CompiledPolicy::Judge(const Subject& subject, const TargetView& target,
     return decision;
   }
   StatementJudge(matching, intent, statement, catalog, &decision).Run();
+  if (decision.verdict == Verdict::kDeny) return decision;
+  // Not even a named permission outweighs what policy sets for the session.
+  if (std::optional<std::string> undoes = UndoesTerms(TermsFor(subject, target), statement)) {
+    decision.verdict = Verdict::kDeny;
+    decision.reason_code = kReasonPinned;
+    decision.reason = *std::move(undoes);
+    decision.hint = "leave the setting as the session has it; ask the policy's owner if another value is needed";
+  }
   return decision;
 }
 

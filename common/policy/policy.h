@@ -80,6 +80,7 @@ inline constexpr std::string_view kReasonMaskedPredicate = "MASKED_IN_PREDICATE"
 inline constexpr std::string_view kReasonMaskedStore = "MASKED_STORED";
 inline constexpr std::string_view kReasonMaskSentinel = "MASK_SENTINEL_WRITTEN";
 inline constexpr std::string_view kReasonUnanalysable = "UNANALYSABLE";
+inline constexpr std::string_view kReasonPinned = "SETTING_PINNED";
 
 // A mask that an output column gets.
 struct OutputMask {
@@ -115,11 +116,14 @@ struct SessionTerms {
   std::string role;  // empty: the target's default
   int64_t ttl_seconds = 600;
   int64_t statement_timeout_ms = 0;
-  int64_t on_disconnect_seconds = 15;
+  int64_t on_disconnect_seconds = 0;  // 0: what is held is withdrawn when its client goes
   bool read_only = false;
   // False: no policy speaks of this subject on this target at all.
   bool matched = false;
 };
+
+// A value of statement_timeout and its like in milliseconds: "500", "5s", "1.5 min". nullopt: not one.
+std::optional<int64_t> TimeoutMilliseconds(std::string_view value);
 
 // A token request's verdict. Allowed if some allow or hold rule could match it; `hold` if an `on: token` hold rule
 // does.

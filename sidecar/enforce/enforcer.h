@@ -189,6 +189,10 @@ class SessionState : public sql::SessionView {
   // asks the server (SHOW search_path) before judging anything else.
   bool search_path_uncertain() const;
   void ConfirmSearchPath(std::string_view show_result);
+  // True after statements that may have undone, unseen, what policy sets for the session: code that analysis does not
+  // look into, RESET ALL, DISCARD ALL and resets of the names that policy may set.
+  bool terms_uncertain() const;
+  void ConfirmTerms();
   // OK, or why the session must end: standard_conforming_strings off, client_encoding not UTF8.
   absl::Status CheckReportedSettings() const;
   // Hash of what plans depend on: search_path, role.

@@ -36,6 +36,12 @@ bool IsHarmless(std::string_view name) {
          name.starts_with("geqo");
 }
 
+// Policy's `session` may set it, so a reset of it is looked after.
+bool IsTerm(std::string_view name) {
+  return name == "ALL" || name == "statement_timeout" || name == "default_transaction_read_only" || name == "role" ||
+         name == "session_authorization";
+}
+
 // The one statement of `plan` at `index`, as an analysis of its own.
 std::shared_ptr<const Prepared> PreparedFrom(const sql::Statement& statement, const Plan& plan) {
   auto prepared = std::make_shared<Prepared>();
@@ -73,6 +79,7 @@ struct SessionState::Impl {
   uint64_t next_sequence = 1;
   bool failed = false;  // an error since the last ReadyForQuery
   bool catalog_change_due = false;
+  bool terms_uncertain = false;
   uint64_t digest = 0;
 
   void EndTransaction(bool committed) {
@@ -232,6 +239,9 @@ std::shared_ptr<const Portal> SessionState::portal(std::string_view name) const 
   return it == impl_->portals.end() ? nullptr : it->second.portal;
 }
 
+bool SessionState::terms_uncertain() const { return impl_->terms_uncertain; }
+void SessionState::ConfirmTerms() { impl_->terms_uncertain = false; }
+
 void SessionState::OnStatementComplete(const sql::Statement& statement, const Plan& plan, size_t index,
                                        std::string_view command_tag) {
   impl_->Transaction(statement, command_tag);
@@ -241,7 +251,13 @@ void SessionState::OnStatementComplete(const sql::Statement& statement, const Pl
     impl_->prepared.clear();
     impl_->portals.clear();
   }
-  if (index < plan.opaque.size() && plan.opaque[index]) impl_->settings.MarkPathUncertain();
+  if (index < plan.opaque.size() && plan.opaque[index]) {
+    impl_->settings.MarkPathUncertain();
+    impl_->terms_uncertain = true;
+  }
+  for (const sql::SettingChange& change : statement.settings) {
+    if (!change.value.has_value() && IsTerm(change.name)) impl_->terms_uncertain = true;
+  }
   if (statement.changes_catalog) impl_->settings.MarkCatalogChanged();
   Recompute();
 }

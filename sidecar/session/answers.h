@@ -37,6 +37,7 @@ struct Execution {
   // Set: undo the statement if it changed more rows.
   std::optional<int64_t> rows_max;
   bool over_limit = false;
+  bool finished = false;  // its outcome is recorded
 
   // Masks of the result coming in. `origins` empty or nullptr: nothing is masked for this agent on this target.
   std::shared_ptr<const MaskedOrigins> origins;

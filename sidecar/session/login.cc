@@ -168,7 +168,11 @@ UpstreamRequest Session::MakeUpstreamRequest(const ClientStartup& startup,
   int64_t timeout_ms = info_.terms.statement_timeout_ms;
   for (const auto& [name, value] : startup.settings) {
     // The client may ask for less time than policy gives, never for more.
-    if (name == "statement_timeout" && timeout_ms > 0) continue;
+    if (name == "statement_timeout" && timeout_ms > 0) {
+      const std::optional<int64_t> asked = policy::TimeoutMilliseconds(value);
+      if (asked.has_value() && *asked > 0) timeout_ms = std::min(timeout_ms, *asked);
+      continue;
+    }
     parameters.emplace_back(name, value);
   }
   if (timeout_ms > 0) parameters.emplace_back("statement_timeout", std::to_string(timeout_ms));

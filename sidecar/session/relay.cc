@@ -59,7 +59,49 @@ Task<absl::Status> Relay::Prepare() {
                     fmt::format("the server does not tell its search_path: {}", path.message));
   }
   state_.ConfirmSearchPath(*path.value);
+  // What the session starts with goes upstream in its start-up packet.
+  terms_revision_ = services_.uplink.state()->policy_revision;
   co_return absl::OkStatus();
+}
+
+Task<bool> Relay::HoldTerms() {
+  const auto control = services_.uplink.state();
+  const policy::SessionTerms terms = control->policy->TermsFor(info_.identity.subject, info_.identity.target);
+  if (terms.statement_timeout_ms > 0) {
+    const OurResult shown = co_await OurQuery("SHOW statement_timeout");
+    if (ended_) co_return false;
+    const auto now = policy::TimeoutMilliseconds(shown.value.value_or(""));
+    if (!now || *now <= 0 || *now > terms.statement_timeout_ms) {
+      const std::string shorten = fmt::format("SET statement_timeout TO {}", terms.statement_timeout_ms);
+      co_await OurQuery(shorten);
+      if (ended_) co_return false;
+    }
+  }
+  if (terms.read_only) {
+    const OurResult shown = co_await OurQuery("SHOW default_transaction_read_only");
+    if (ended_) co_return false;
+    if (shown.value != "on") co_await OurQuery("SET default_transaction_read_only TO on");
+    if (ended_) co_return false;
+  }
+  // Before 15.9 and its like, DISCARD ALL and RESET SESSION AUTHORIZATION forget the role of the start-up packet.
+  const std::string& login = info_.target.login_role();
+  const std::string role = state_.role.empty() || state_.role == login ? "none" : state_.role;
+  OurResult shown = co_await OurQuery("SHOW role");
+  if (ended_) co_return false;
+  if (shown.value != role && !(role == "none" && shown.value == login)) {
+    // "none" as an identifier is a role's name, and an error.
+    const std::vector<std::string> name = {role};
+    const std::string restore = fmt::format("SET ROLE {}", role == "none" ? role : QuoteIdentifiers(name));
+    shown = co_await OurQuery(restore);
+    if (ended_) co_return false;
+    if (!shown.ok) {
+      Fatal("42501", "the session's role cannot be restored", shown.message, "role lost");
+      co_return false;
+    }
+  }
+  state_.ConfirmTerms();
+  terms_revision_ = control->policy_revision;
+  co_return true;
 }
 
 std::shared_ptr<const sidecar::Plan> Relay::JudgeText(std::string_view text) {
@@ -125,6 +167,15 @@ Task<std::shared_ptr<const wire::ErrorFields>> Relay::Settle() {
     const OurResult path = co_await OurQuery("SHOW search_path");
     if (path.ok && path.value.has_value()) state_.ConfirmSearchPath(*path.value);
   }
+  // A failed transaction is over before anything else runs.
+  if (state_.transaction_status() == 'E') co_return nullptr;
+  if (state_.terms_uncertain() && unsynced_) {
+    co_return std::make_shared<const wire::ErrorFields>(
+        PosternError("42501", "the session's settings may have changed within this pipeline",
+                     "What policy sets for the session is put right after Sync.", "Send Sync before this statement."));
+  }
+  const bool new_terms = terms_revision_ != services_.uplink.state()->policy_revision;
+  if (state_.terms_uncertain() || (new_terms && !unsynced_)) co_await HoldTerms();
   co_return nullptr;
 }
 

@@ -85,6 +85,9 @@ class Relay {
   // Waits until the state is fit to judge by: catalog and search_path known. Returns why not.
   reactor::Task<std::shared_ptr<const wire::ErrorFields>> Settle();
   reactor::Task<absl::Status> RefreshCatalog();
+  // Puts right what policy sets for the session, where a statement may have changed it unseen. False: it cannot, and
+  // the session was ended.
+  reactor::Task<bool> HoldTerms();
   // True if `plan` failed for names that a newer catalog may know, and the catalog at hand is old enough to ask again:
   // another session may just have made them. Marks the catalog stale, so that Settle() reads it.
   bool AskForNewerCatalog(const sidecar::Plan& plan);
@@ -103,6 +106,7 @@ class Relay {
   reactor::Task<bool> HandleFunctionCall(wire::Message message);
   reactor::Task<bool> ForwardQuery(std::string_view whole, std::shared_ptr<Execution> execution);
   reactor::Task<bool> ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Execution> execution);
+  void FinishLimited(Execution* execution);
   reactor::Task<bool> DenySimple(std::shared_ptr<const wire::ErrorFields> denial);
   void SendMarkerQuery(std::shared_ptr<const wire::ErrorFields> denial);
   // Messages while the server reads a COPY from the client, and stray ones. False: need more bytes.
@@ -130,6 +134,8 @@ class Relay {
   reactor::Task<HoldResult> ClaimOne(Held* held);
   v1::RequestStatementApprovalRequest ApprovalRequest(const Held& held) const;
   void Withdraw(const Held& held, std::string_view reason);
+  // The same when the client is gone: after the policies' `on_disconnect`, in which it may come back and join.
+  void WithdrawLater(const Held& held);
 
   // --- relay_backend.cc ---
   // Handles what has arrived: `bytes`, after what is kept of the last call. False: the session is over.
@@ -173,6 +179,7 @@ class Relay {
   bool unsynced_ = false;  // extended messages went upstream since the last ReadyForQuery
   bool copy_in_ = false;
   bool catalog_stale_ = false;
+  int64_t terms_revision_ = 0;  // of the policy whose terms the session was last brought to
   std::function<void(bool cancelled)> interrupt_hold_;
 
   // Server side.

@@ -380,7 +380,8 @@ bool Relay::OnReady(const wire::Message& message) {
   if (!status || (front.kind != Kind::kSync && front.kind != Kind::kQuery && front.kind != Kind::kFunctionCall)) {
     return Unexpected(message);
   }
-  if (front.execution != nullptr) {
+  // What is withheld has its outcome with the COMMIT, which may fail.
+  if (front.execution != nullptr && !front.withhold) {
     Execution* execution = front.execution.get();
     FinishExecution(execution, execution->sqlstate.empty()      ? "completed"
                                : execution->sqlstate == "57014" ? "cancelled"
@@ -486,10 +487,11 @@ bool Relay::OnOurs(const wire::Message& message) {
       const auto error = wire::ParseError(message.body);
       ours_.ok = false;
       ours_.sqlstate = std::string(error->sqlstate);
-      ours_.message = std::string(error->message);
       ours_.error_body.clear();
       // A commit of the client's work may fail with its values in the text.
-      AppendMessage('E', mask::ScrubErrorFields(message.body), &ours_.error_body);
+      const std::string scrubbed = mask::ScrubErrorFields(message.body);
+      if (const auto shown = wire::ParseError(scrubbed)) ours_.message = std::string(shown->message);
+      AppendMessage('E', scrubbed, &ours_.error_body);
       return true;
     }
     case 'Z': {
@@ -506,6 +508,8 @@ bool Relay::OnOurs(const wire::Message& message) {
   }
 }
 
-void Relay::FinishExecution(Execution* execution, std::string_view outcome) { audit_.Outcome(*execution, outcome); }
+void Relay::FinishExecution(Execution* execution, std::string_view outcome) {
+  if (!std::exchange(execution->finished, true)) audit_.Outcome(*execution, outcome);
+}
 
 }  // namespace postern::session

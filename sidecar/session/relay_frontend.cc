@@ -217,6 +217,12 @@ Task<bool> Relay::ForwardQuery(std::string_view whole, std::shared_ptr<Execution
   co_return true;
 }
 
+void Relay::FinishLimited(Execution* execution) {
+  FinishExecution(execution, execution->sqlstate.empty()      ? "completed"
+                             : execution->sqlstate == "57014" ? "cancelled"
+                                                              : "failed");
+}
+
 // A statement that may change only so many rows. It runs inside a transaction, ours or the client's, and its success is
 // told only after it is known to be within the limit and, if the transaction is ours, committed.
 Task<bool> Relay::ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Execution> execution) {
@@ -245,7 +251,10 @@ Task<bool> Relay::ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Ex
   answers_.Push(std::move(expected));
   state_.OnQueryStart();
   upstream_.stream->Flush();
-  if (!co_await WaitQuiet()) co_return false;
+  if (!co_await WaitQuiet()) {
+    FinishExecution(execution.get(), "lost");
+    co_return false;
+  }
 
   const std::string complete = std::exchange(withheld_complete_, {});
   const std::string ready = std::exchange(withheld_ready_, {});
@@ -255,6 +264,7 @@ Task<bool> Relay::ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Ex
                                                       execution->rows, *execution->rows_max),
                                           "Narrow its WHERE clause."));
   if (!own_transaction) {
+    FinishLimited(execution.get());
     if (over) {
       SendMarkerQuery(refusal);
     } else {
@@ -265,7 +275,15 @@ Task<bool> Relay::ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Ex
   }
   const bool commit = !over && !complete.empty();
   const OurResult ended = co_await OurQuery(commit ? "COMMIT" : "ROLLBACK");
-  if (ended_) co_return false;
+  if (ended_) {
+    FinishExecution(execution.get(), "lost");
+    co_return false;
+  }
+  if (commit && !ended.ok) {
+    execution->sqlstate = ended.sqlstate;
+    execution->error = ended.message;
+  }
+  FinishLimited(execution.get());
   if (over) {
     wire::AppendError(*refusal, &client_.out());
   } else if (commit && !ended.ok) {

@@ -132,6 +132,19 @@ void Relay::Withdraw(const Held& held, std::string_view reason) {
   audit_.Hold(*held.execution, held.approval, "withdrawn");
 }
 
+void Relay::WithdrawLater(const Held& held) {
+  const int64_t seconds = info_.terms.on_disconnect_seconds;
+  if (seconds <= 0) return Withdraw(held, "client disconnected");
+  if (held.approval.id().empty() || held.claimed) return;
+  v1::WithdrawApprovalRequest request;
+  request.set_id(held.approval.id());
+  request.set_session_id(info_.id);
+  request.set_reason("client disconnected");
+  // The session is over by then. Without the sidecar, the request ends at its own expiry.
+  loop_.After(absl::Seconds(seconds), [&uplink = services_.uplink, request] { uplink.WithdrawApproval(request); });
+  audit_.Hold(*held.execution, held.approval, "left open");
+}
+
 Task<Relay::HoldResult> Relay::Hold(std::vector<Held> held) {
   HoldResult result;
   for (Held& one : held) {
@@ -161,6 +174,10 @@ Task<Relay::HoldResult> Relay::Hold(std::vector<Held> held) {
     co_return result;
   }
   for (const Held& one : held) {
+    if (ended_ && end_reason_ == "client") {
+      WithdrawLater(one);
+      continue;
+    }
     Withdraw(one, result.outcome == HoldResult::Outcome::kJudgeAgain ? "policy or schema changed" : "not executed");
   }
   co_return result;

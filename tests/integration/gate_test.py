@@ -178,6 +178,73 @@ class Denials(rig.GateTest):
         self.assertNotIn("postern:", done.stderr)
 
 
+class Pinned(rig.GateTest):
+    """What the policy's `session` sets holds against everything that its rules allow."""
+    options = ("--policy", os.path.join(rig.ROOT, "tests/integration/session/pinned.yaml"))
+
+    @classmethod
+    def setUpClass(cls):
+        super().setUpClass()
+        cls.stack.behind("create function app.lift() returns void language plpgsql as $$ begin "
+                         "perform set_config('statement_timeout', '0', false); "
+                         "perform set_config('default_transaction_read_only', 'off', false); "
+                         "perform set_config('role', 'none', false); end $$")
+        cls.token = cls.stack.token()
+
+    def connect(self, **more):
+        return psycopg.connect(self.stack.dsn(self.token, **more), autocommit=True)
+
+    def shown(self, connection):
+        return tuple(connection.execute("show " + name).fetchone()[0]
+                     for name in ("statement_timeout", "default_transaction_read_only", "role"))
+
+    def test_sets_are_refused(self):
+        with self.connect() as connection:
+            for sql in ("set statement_timeout = 0", "set local statement_timeout = '1h'", "select set_config('statement_timeout', '0', false)",
+                        "set default_transaction_read_only = off", "begin read write", "set session characteristics as transaction read write",
+                        "set role none", "set session authorization default; set role none"):
+                with self.subTest(sql), self.assertRaises(psycopg.errors.InsufficientPrivilege) as raised:
+                    connection.execute(sql)
+                self.assertIn("policy", raised.exception.diag.message_detail)
+            connection.execute("set statement_timeout = '2s'")
+            self.assertEqual(self.shown(connection), ("2s", "on", "app_reader"))
+
+    def test_resets_bring_the_terms_back(self):
+        with self.connect() as connection:
+            for sql in ("reset statement_timeout", "reset all", "discard all", "reset role", "set statement_timeout to default"):
+                with self.subTest(sql):
+                    connection.execute("set statement_timeout = '1s'")
+                    connection.execute(sql)
+                    self.assertIn(self.shown(connection), (("3s", "on", "app_reader"), ("1s", "on", "app_reader")))
+            self.assertEqual(connection.execute("select current_user").fetchone(), ("app_reader",))
+
+    def test_a_function_cannot_lift_them(self):
+        with self.connect() as connection:
+            connection.execute("select app.lift()")
+            self.assertEqual(self.shown(connection), ("3s", "on", "app_reader"))
+            self.assertEqual(connection.execute("select current_user").fetchone(), ("app_reader",))
+            with connection.transaction():
+                connection.execute("select app.lift()")
+                self.assertEqual(self.shown(connection), ("3s", "on", "app_reader"))
+            self.assertEqual(self.shown(connection), ("3s", "on", "app_reader"))
+            with self.assertRaises(psycopg.errors.ReadOnlySqlTransaction):
+                connection.execute("insert into app.support_tickets (customer_id, subject) values (1, 'x')")
+
+    def test_startup_asks_for_less_only(self):
+        for options, timeout in (("-c statement_timeout=0", "3s"), ("-c statement_timeout=1h", "3s"), ("-c statement_timeout=1500", "1500ms")):
+            with self.subTest(options), self.connect(options=options) as connection:
+                self.assertEqual(self.shown(connection)[0], timeout)
+                connection.execute("reset all")
+                self.assertEqual(self.shown(connection)[0], timeout)
+        for options in ("-c default_transaction_read_only=off", "-c role=postgres"):
+            with self.subTest(options), self.assertRaises(psycopg.OperationalError):
+                self.connect(options=options)
+
+    def test_the_timeout_is_in_force(self):
+        with self.connect() as connection, self.assertRaises(psycopg.errors.QueryCanceled):
+            connection.execute("select count(*) from generate_series(1, 100000000000)")
+
+
 class Tokens(rig.GateTest):
     def refused(self, **words):
         with self.assertRaises(psycopg.OperationalError) as raised:

@@ -2,6 +2,7 @@
 #include <string>
 #include <vector>
 
+#include "common/policy/judge_text.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/common/policy/policy_testing.h"
@@ -377,6 +378,76 @@ session: {role: writer, ttl: 5m, read_only: true, on_disconnect: 1m}
   const SessionTerms nobody = policy->TermsFor({"x", "", {}}, Demo());
   EXPECT_FALSE(nobody.matched);
   EXPECT_EQ(nobody.ttl_seconds, 600);
+}
+
+TEST(TimeoutMilliseconds, ReadsWhatPostgresReads) {
+  EXPECT_EQ(TimeoutMilliseconds("500"), 500);
+  EXPECT_EQ(TimeoutMilliseconds(" 5s "), 5000);
+  EXPECT_EQ(TimeoutMilliseconds("1.5 min"), 90'000);
+  EXPECT_EQ(TimeoutMilliseconds("1h"), 3'600'000);
+  EXPECT_EQ(TimeoutMilliseconds("0"), 0);
+  EXPECT_EQ(TimeoutMilliseconds("400us"), 0);
+  for (const char* other : {"", "s", "5S", "-1", "1e9 d", "0x10", "5 s s", "nan", "inf"}) {
+    EXPECT_EQ(TimeoutMilliseconds(other), std::nullopt) << other;
+  }
+}
+
+struct PinnedCase {
+  std::string_view sql;
+  Verdict verdict;
+};
+
+// The policy grants every named permission that touches settings, and its own session settings hold all the same.
+TEST(Judge, WhatTheSessionSetsStaysSet) {
+  const auto policy = Compiled(R"(
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+session: {role: reader, statement_timeout: 5s, read_only: true}
+rules:
+  - {id: all, effect: allow, do: [all, set_role, set_protected, unsafe_function]}
+)");
+  const PinnedCase cases[] = {
+      {"SET statement_timeout = 0", Verdict::kDeny},
+      {"SET statement_timeout = '6s'", Verdict::kDeny},
+      {"SET LOCAL statement_timeout = 5001", Verdict::kDeny},
+      {"SET SESSION statement_timeout TO '1 fortnight'", Verdict::kDeny},
+      {"SELECT set_config('statement_timeout', '0', false)", Verdict::kDeny},
+      {"SELECT set_config('STATEMENT_TIMEOUT', '0', true)", Verdict::kDeny},
+      {"SELECT set_config($1, $2, false)", Verdict::kDeny},
+      {"SELECT set_config(name, '0', false) FROM pg_catalog.pg_settings", Verdict::kDeny},
+      {"PREPARE p AS SELECT set_config('statement_timeout', '0', false)", Verdict::kDeny},
+      {"SET default_transaction_read_only = off", Verdict::kDeny},
+      {"BEGIN READ WRITE", Verdict::kDeny},
+      {"START TRANSACTION ISOLATION LEVEL SERIALIZABLE, READ WRITE", Verdict::kDeny},
+      {"SET TRANSACTION READ WRITE", Verdict::kDeny},
+      {"SET transaction_read_only = off", Verdict::kDeny},
+      {"SET SESSION CHARACTERISTICS AS TRANSACTION READ WRITE", Verdict::kDeny},
+      {"SET ROLE writer", Verdict::kDeny},
+      {"SET ROLE none", Verdict::kDeny},
+      {"SET SESSION AUTHORIZATION writer", Verdict::kDeny},
+      {"SELECT set_config('role', 'writer', false)", Verdict::kDeny},
+      {"SET statement_timeout = '5s'", Verdict::kAllow},
+      {"SET LOCAL statement_timeout = 100", Verdict::kAllow},
+      {"SELECT set_config('statement_timeout', '1s', false)", Verdict::kAllow},
+      {"SET ROLE reader", Verdict::kAllow},
+      {"BEGIN READ ONLY", Verdict::kAllow},
+      {"BEGIN", Verdict::kAllow},
+      {"SET default_transaction_read_only = on", Verdict::kAllow},
+      {"RESET statement_timeout", Verdict::kAllow},
+      {"RESET ALL", Verdict::kAllow},
+      {"DISCARD ALL", Verdict::kAllow},
+      {"SET work_mem = '1MB'", Verdict::kAllow},
+  };
+  for (const PinnedCase& c : cases) {
+    const auto judged = JudgeText(*policy, Bot(), Demo(), c.sql, nullptr);
+    ASSERT_TRUE(judged.ok()) << c.sql;
+    const Decision& decision = judged->decisions.front();
+    EXPECT_EQ(decision.verdict, c.verdict) << c.sql << ": " << decision.reason;
+    EXPECT_EQ(decision.reason_code, c.verdict == Verdict::kDeny ? kReasonPinned : "")
+        << c.sql << ": " << decision.reason;
+  }
 }
 
 TEST(Compile, RefusesWhatLintWouldRefuse) {

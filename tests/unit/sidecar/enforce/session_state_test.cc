@@ -58,6 +58,23 @@ TEST(SessionState, CommitOfAFailedTransactionIsARollback) {
   EXPECT_THAT(shop.state.search_path, ElementsAre("app", "public"));
 }
 
+TEST(SessionState, ResetsAndUnseenCodeLeaveTheTermsUncertain) {
+  for (const char* text : {"RESET ALL", "DISCARD ALL", "RESET statement_timeout", "SET statement_timeout TO DEFAULT",
+                           "RESET ROLE", "INSERT INTO audited VALUES (1)"}) {
+    Shop shop;
+    EXPECT_FALSE(shop.state.terms_uncertain());
+    shop.Query(text);
+    EXPECT_TRUE(shop.state.terms_uncertain()) << text;
+    shop.state.ConfirmTerms();
+    EXPECT_FALSE(shop.state.terms_uncertain());
+  }
+  for (const char* text : {"SET statement_timeout = 5", "RESET work_mem", "INSERT INTO orders VALUES (1, 2, 'x')"}) {
+    Shop shop;
+    shop.Query(text);
+    EXPECT_FALSE(shop.state.terms_uncertain()) << text;
+  }
+}
+
 TEST(SessionState, AnErrorUndoesTheWholeMessage) {
   Shop shop;
   shop.state.OnQueryStart();
