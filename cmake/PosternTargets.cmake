@@ -34,10 +34,8 @@ if(POSTERN_PCH)
 endif()
 
 # postern_use_pch(target DEPS…)
-#   A target that already has a set of its own keeps it.
 function(postern_use_pch target)
-  get_target_property(own ${target} POSTERN_OWN_PCH)
-  if(NOT POSTERN_PCH OR own)
+  if(NOT POSTERN_PCH)
     return()
   endif()
   # The set was compiled with these on the command line.
@@ -52,24 +50,21 @@ function(postern_use_pch target)
   endif()
 endfunction()
 
-# postern_library(NAME sidecar_wire SRCS a.cc b.cc DEPS absl::status [OWN_PCH <x.h>…] [FILES_APART])
+# postern_library(NAME sidecar_wire SRCS a.cc b.cc DEPS absl::status [FILES_APART | FILES_TOGETHER])
 #   A static library `postern::sidecar_wire` that takes the project's warnings. Headers are included by their path
 #   from the root of the tree ("sidecar/wire/frontend.h"). With POSTERN_UNITY its files are compiled together, which
-#   a quarter of the compiler's time pays for; FILES_APART is for rooms whose files use the same local names.
+#   a quarter of the compiler's time pays for; FILES_APART is for rooms whose files use the same local names,
+#   FILES_TOGETHER for those that are compiled so always.
 function(postern_library)
-  cmake_parse_arguments(A "FILES_APART" "NAME" "SRCS;DEPS;OWN_PCH" ${ARGN})
+  cmake_parse_arguments(A "FILES_APART;FILES_TOGETHER" "NAME" "SRCS;DEPS" ${ARGN})
   add_library(postern_${A_NAME} STATIC ${A_SRCS})
   add_library(postern::${A_NAME} ALIAS postern_${A_NAME})
   target_include_directories(postern_${A_NAME} PUBLIC ${PROJECT_SOURCE_DIR})
   target_compile_options(postern_${A_NAME} PRIVATE ${POSTERN_WARNINGS})
   target_link_libraries(postern_${A_NAME} PUBLIC ${A_DEPS})
-  if(POSTERN_UNITY AND NOT A_FILES_APART)
+  if(A_FILES_TOGETHER OR (POSTERN_UNITY AND NOT A_FILES_APART))
     set_target_properties(postern_${A_NAME} PROPERTIES UNITY_BUILD ON UNITY_BUILD_BATCH_SIZE 12)
     return()
-  endif()
-  if(A_OWN_PCH AND POSTERN_PCH)
-    set_target_properties(postern_${A_NAME} PROPERTIES POSTERN_OWN_PCH ON)
-    target_precompile_headers(postern_${A_NAME} PRIVATE ${A_OWN_PCH})
   endif()
   postern_use_pch(postern_${A_NAME} ${A_DEPS})
 endfunction()
@@ -103,6 +98,15 @@ function(postern_test)
     set(A_TIMEOUT 120)
   endif()
   set_tests_properties(${A_NAME} PROPERTIES LABELS "${A_LABELS}" TIMEOUT ${A_TIMEOUT})
+endfunction()
+
+# postern_test_on_postgres(NAME)
+#   Runs that test once more with its TempStore on a PostgreSQL of its own.
+function(postern_test_on_postgres name)
+  if(POSTERN_TESTS)
+    add_test(NAME ${name}_on_postgres COMMAND ${name})
+    set_tests_properties(${name}_on_postgres PROPERTIES LABELS integration TIMEOUT 300 ENVIRONMENT POSTERN_TEST_STORE=postgres)
+  endif()
 endfunction()
 
 # postern_fuzz(NAME frontend_read SRCS frontend_read.cc DEPS postern::sidecar_wire)

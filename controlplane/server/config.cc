@@ -13,6 +13,7 @@
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "controlplane/store/engine.h"
 #include "fmt/format.h"
 
 namespace postern::server {
@@ -70,6 +71,9 @@ absl::Status Check(const Config& config, std::string_view path) {
   if (!IsOrigin(config.origin)) return invalid("origin must be a host-like name: a-z, 0-9, - and dots");
   if (config.data_dir.empty()) return invalid("data_dir is missing");
   if (config.kek_file.empty()) return invalid("kek_file is missing");
+  if (config.store != "sqlite" && !store::IsPostgresUri(config.store)) {
+    return invalid("store must be sqlite or a postgresql:// URI");  // it may hold a password: not repeated
+  }
   if (!ParseHostPort(config.listen).ok()) return invalid("listen must be host:port");
   if (!ParseHostPort(config.advertise).ok()) return invalid("advertise must be host:port");
   if (!config.metrics.empty() && !ParseHostPort(config.metrics).ok()) return invalid("metrics must be host:port");
@@ -96,6 +100,10 @@ void AddHost(std::string_view address, std::vector<std::string>& hosts) {
 }
 
 }  // namespace
+
+std::string StoreLocation(const Config& config, const std::string& file) {
+  return config.store == "sqlite" ? file : config.store;
+}
 
 absl::StatusOr<HostPort> ParseHostPort(std::string_view text) {
   const auto invalid = [&] {
@@ -136,6 +144,7 @@ absl::StatusOr<Config> ParseConfig(std::string_view yaml, std::string_view path)
       {"listen", Into(config.listen)},
       {"advertise", Into(config.advertise)},
       {"data_dir", Into(config.data_dir)},
+      {"store", Into(config.store)},
       {"kek_file", Into(config.kek_file)},
       {"metrics", Into(config.metrics)},
       {"log_level", Into(config.log_level)},

@@ -23,6 +23,11 @@ struct Config {
   // data_dir: folder of the store and of ca.pem. Made with mode 0700 if it is not there. Required.
   std::string data_dir;
 
+  // store: where everything but keys and certificates is kept. `sqlite`: the file postern.db in data_dir. A
+  // postgresql:// URI: the schema `postern` of that database (PostgreSQL 14 or later), which its user must be able to
+  // create; give the password through a PGPASSFILE or keep this file at mode 0600. Default sqlite.
+  std::string store = "sqlite";
+
   // kek_file: file with the key-encryption key that everything secret in the store is sealed under. Keep it on another
   // disk than the backups of data_dir. `init` makes it (mode 0600) if it is not there. Required.
   std::string kek_file;
@@ -46,6 +51,9 @@ struct Config {
     int64_t largest_request_bytes = int64_t{4} << 20;
   } limits;
 };
+
+// What store::Database::Open() takes for `config.store`; `file` is the SQLite file's path.
+std::string StoreLocation(const Config& config, const std::string& file);
 
 // INVALID_ARGUMENT/CONFIG_INVALID with `path`:line and what is wrong. Defaults are filled in.
 absl::StatusOr<Config> ParseConfig(std::string_view yaml, std::string_view path);

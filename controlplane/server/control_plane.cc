@@ -23,16 +23,16 @@
 #include "controlplane/server/rpc_server.h"
 #include "controlplane/server/service_keys.h"
 #include "controlplane/server/services.h"
-#include "controlplane/store/sqlite/approval_store.h"
-#include "controlplane/store/sqlite/audit_store.h"
-#include "controlplane/store/sqlite/fleet_store.h"
-#include "controlplane/store/sqlite/grant_store.h"
-#include "controlplane/store/sqlite/identity_store.h"
-#include "controlplane/store/sqlite/key_store.h"
-#include "controlplane/store/sqlite/policy_store.h"
-#include "controlplane/store/sqlite/request_memory.h"
-#include "controlplane/store/sqlite/session_store.h"
-#include "controlplane/store/sqlite/target_store.h"
+#include "controlplane/store/approval_store.h"
+#include "controlplane/store/audit_store.h"
+#include "controlplane/store/fleet_store.h"
+#include "controlplane/store/grant_store.h"
+#include "controlplane/store/identity_store.h"
+#include "controlplane/store/key_store.h"
+#include "controlplane/store/policy_store.h"
+#include "controlplane/store/request_memory.h"
+#include "controlplane/store/session_store.h"
+#include "controlplane/store/target_store.h"
 #include "fmt/format.h"
 
 namespace postern::server {
@@ -55,17 +55,17 @@ struct Stores {
         identity(database),
         audit(database),
         memory(database),
-        fleet(store::NewSqliteFleetStore(&database)) {}
+        fleet(store::NewSqlFleetStore(&database)) {}
 
-  store::SqliteKeyStore keys;
-  store::SqliteGrantStore grants;
-  store::SqliteApprovalStore approvals;
-  store::SqlitePolicyStore policy;
-  store::SqliteTargetStore targets;
-  store::SqliteSessionStore sessions;
-  store::SqliteIdentityStore identity;
-  store::SqliteAuditStore audit;
-  store::SqliteRequestMemory memory;
+  store::SqlKeyStore keys;
+  store::SqlGrantStore grants;
+  store::SqlApprovalStore approvals;
+  store::SqlPolicyStore policy;
+  store::SqlTargetStore targets;
+  store::SqlSessionStore sessions;
+  store::SqlIdentityStore identity;
+  store::SqlAuditStore audit;
+  store::SqlRequestMemory memory;
   std::unique_ptr<fleet::FleetStore> fleet;
 };
 
@@ -105,7 +105,7 @@ absl::StatusOr<std::string> Initialise(const Config& config, const InitOptions& 
   POSTERN_ASSIGN_OR_RETURN(crypto::Keyring keyring, crypto::Keyring::Load(config.kek_file));
   const credential::CredentialVault vault(std::move(keyring), random);
   POSTERN_ASSIGN_OR_RETURN(const std::unique_ptr<store::Database> database,
-                           store::Database::Open(dir->database_path()));
+                           store::Database::Open(StoreLocation(config, dir->database_path())));
   Stores stores(*database);
 
   // An attempt that was cut off half way goes on where it stopped; the administrator comes last.
@@ -191,7 +191,7 @@ absl::Status ControlPlane::Parts::OpenStores() {
   POSTERN_RETURN_IF_ERROR(keyring.status());
   POSTERN_ASSIGN_OR_RETURN(dir, DataDir::Open(config.data_dir));
   vault = std::make_unique<credential::CredentialVault>(*std::move(keyring), random);
-  POSTERN_ASSIGN_OR_RETURN(database, store::Database::Open(dir->database_path()));
+  POSTERN_ASSIGN_OR_RETURN(database, store::Database::Open(StoreLocation(config, dir->database_path())));
   stores = std::make_unique<Stores>(*database);
   POSTERN_ASSIGN_OR_RETURN(keys, ServiceKeys::Load(stores->keys, *vault));
   POSTERN_ASSIGN_OR_RETURN(

@@ -26,6 +26,7 @@ listen: 127.0.0.1:$CONTROLPLANE_PORT
 tls_hosts: [127.0.0.1, localhost]
 data_dir: $DIR/controlplane
 kek_file: $DIR/keys/kek
+store: "${STORE:-sqlite}"
 metrics: 127.0.0.1:$CONTROLPLANE_METRICS_PORT
 EOF
   if [ ! -f "$DIR/keys/admin.pub" ]; then

@@ -100,4 +100,10 @@ std::string PostgresServer::admin_uri() const {
   return fmt::format("host={} port={} user=postgres dbname={}", directory_, port_, kDatabase);
 }
 
+std::string PostgresServer::CreateDatabase() {
+  const std::string name = fmt::format("fresh_{}", ++databases_);
+  Execute(admin_uri(), fmt::format("CREATE DATABASE {}", name));
+  return fmt::format("postgresql://postgres@/{}?host={}&port={}", name, directory_, port_);
+}
+
 }  // namespace postern::test

@@ -23,6 +23,9 @@ class PostgresServer {
   // libpq parameters of a superuser, over the socket.
   std::string admin_uri() const;
 
+  // A new, empty database: its postgresql:// URI for a superuser, over the socket.
+  std::string CreateDatabase();
+
   static constexpr const char* kLogin = "postern_login";
   static constexpr const char* kPassword = "upstream secret";
   static constexpr const char* kRole = "app_agent";
@@ -34,6 +37,7 @@ class PostgresServer {
 
   std::string directory_;
   int port_ = 0;
+  int databases_ = 0;
 };
 
 }  // namespace postern::test

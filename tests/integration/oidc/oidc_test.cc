@@ -69,7 +69,7 @@ class OidcTest : public testing::Test {
 
   ShiftedClock clock_;
   store::TempStore database_;
-  store::SqliteIdentityStore store_{*database_};
+  store::SqlIdentityStore store_{*database_};
   FakeAudit audit_;
   IdentityDeps deps_{store_, audit_, clock_, nullptr};
   std::unique_ptr<ProviderProcess> provider_ = std::make_unique<ProviderProcess>();

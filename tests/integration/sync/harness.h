@@ -15,7 +15,7 @@
 #include "common/crypto/certificate.h"
 #include "common/crypto/ec_key.h"
 #include "controlplane/fleet/sidecar_service.h"
-#include "controlplane/store/sqlite/fleet_store.h"
+#include "controlplane/store/fleet_store.h"
 #include "postern/v1/error.pb.h"
 #include "sidecar/spool/spool.h"
 #include "sidecar/uplink/join.h"
@@ -73,7 +73,7 @@ class ControlPlane {
  public:
   ControlPlane()
       : ca_(*crypto::CertificateAuthority::CreateRoot("postern test", clock, Random::System())),
-        store_(store::NewSqliteFleetStore(&*database_)) {
+        store_(store::NewSqlFleetStore(&*database_)) {
     sources.AddTarget("demo");
     absl::MutexLock lock(&sources.mu);
     sources.policy.set_revision(1);

@@ -8,8 +8,8 @@
 #include "common/base/errors.h"
 #include "common/base/ids.h"
 #include "common/base/timestamps.h"
-#include "controlplane/store/sqlite/approval_store.h"
-#include "controlplane/store/sqlite/grant_store.h"
+#include "controlplane/store/approval_store.h"
+#include "controlplane/store/grant_store.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -47,8 +47,8 @@ class ApprovalsTest : public testing::Test {
   void SetUp() override { Start(); }
 
   void Start() {
-    store_ = std::make_unique<store::SqliteApprovalStore>(*db_);
-    grants_ = std::make_unique<store::SqliteGrantStore>(*db_);
+    store_ = std::make_unique<store::SqlApprovalStore>(*db_);
+    grants_ = std::make_unique<store::SqlGrantStore>(*db_);
     approvals_ = std::make_unique<Approvals>(*store_, *grants_, hub_, sink_, clock_, Random::System());
   }
   void Restart() {
@@ -116,8 +116,8 @@ class ApprovalsTest : public testing::Test {
   FakeClock clock_;
   RecordingHub hub_;
   RecordingSink sink_;
-  std::unique_ptr<store::SqliteApprovalStore> store_;
-  std::unique_ptr<store::SqliteGrantStore> grants_;
+  std::unique_ptr<store::SqlApprovalStore> store_;
+  std::unique_ptr<store::SqlGrantStore> grants_;
   std::unique_ptr<Approvals> approvals_;
 };
 

@@ -9,7 +9,7 @@
 #include "common/audit/verify.h"
 #include "common/base/errors.h"
 #include "controlplane/audit/audit_log.h"
-#include "controlplane/store/sqlite/audit_store.h"
+#include "controlplane/store/audit_store.h"
 #include "gmock/gmock.h"
 #include "tests/unit/controlplane/store/temp_store.h"
 
@@ -34,7 +34,7 @@ class AuditFixture : public ::testing::Test {
   }
   absl::StatusOr<std::unique_ptr<AuditLog>> TryStart() {
     log_.reset();
-    store_ = std::make_unique<store::SqliteAuditStore>(*database_);
+    store_ = std::make_unique<store::SqlAuditStore>(*database_);
     return AuditLog::Open({.origin = "test", .checkpoint_interval = interval_}, *store_, key_, clock_,
                           Random::System());
   }
@@ -88,7 +88,7 @@ class AuditFixture : public ::testing::Test {
   crypto::EcPrivateKey key_;
   FakeClock clock_;
   std::map<std::pair<std::string, std::string>, Chain> chains_;
-  std::unique_ptr<store::SqliteAuditStore> store_;
+  std::unique_ptr<store::SqlAuditStore> store_;
   std::unique_ptr<AuditLog> log_;
 };
 

@@ -11,7 +11,7 @@
 #include "common/base/timestamps.h"
 #include "common/crypto/ec_key.h"
 #include "common/net/join_line.h"
-#include "controlplane/store/sqlite/fleet_store.h"
+#include "controlplane/store/fleet_store.h"
 #include "tests/unit/controlplane/fleet/fleet_fakes.h"
 #include "tests/unit/controlplane/store/temp_store.h"
 
@@ -24,7 +24,7 @@ class EnrolmentTest : public ::testing::Test {
  protected:
   EnrolmentTest()
       : ca_(*crypto::CertificateAuthority::CreateRoot("postern test", clock_, Random::System())),
-        store_(store::NewSqliteFleetStore(&*database_)),
+        store_(store::NewSqlFleetStore(&*database_)),
         hub_({}, sources_, *store_, clock_),
         deps_{*store_, hub_, audit_, ca_, clock_, Random::System(), "cp.example", "127.0.0.1:7443"} {
     admin_.principal.set_id("ada");

@@ -8,7 +8,7 @@
 #include <gtest/gtest.h>
 
 #include "common/base/errors.h"
-#include "controlplane/store/sqlite/fleet_store.h"
+#include "controlplane/store/fleet_store.h"
 #include "tests/unit/controlplane/fleet/fleet_fakes.h"
 #include "tests/unit/controlplane/store/temp_store.h"
 
@@ -25,7 +25,7 @@ struct FakeStream {
 
 class HubTest : public ::testing::Test {
  protected:
-  HubTest() : store_(store::NewSqliteFleetStore(&*database_)) {
+  HubTest() : store_(store::NewSqlFleetStore(&*database_)) {
     sources_.AddTarget("demo");
     sources_.AddTarget("other");
     Reset({.lease = absl::Seconds(60),

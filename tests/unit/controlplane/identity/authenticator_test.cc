@@ -76,7 +76,7 @@ class AuthenticatorTest : public testing::Test {
   crypto::EcPrivateKey key_ = *crypto::EcPrivateKey::Generate();
   FakeIssuer issuer_;
   store::TempStore database_;
-  store::SqliteIdentityStore store_{*database_};
+  store::SqlIdentityStore store_{*database_};
   NoFetcher fetcher_;
   absl::Status admitted_;
   Authenticator authenticator_{{std::string(kOrigin), [this](std::string_view, std::string_view) { return admitted_; }},

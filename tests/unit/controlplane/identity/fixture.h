@@ -14,7 +14,7 @@
 #include "common/crypto/ec_key.h"
 #include "common/token/jws.h"
 #include "controlplane/audit/audit_sink.h"
-#include "controlplane/store/sqlite/identity_store.h"
+#include "controlplane/store/identity_store.h"
 #include "postern/v1/identity.pb.h"
 #include "tests/unit/controlplane/store/temp_store.h"
 

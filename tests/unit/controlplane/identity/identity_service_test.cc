@@ -59,7 +59,7 @@ class IdentityServiceTest : public testing::Test {
   FakeClock clock_;
   crypto::EcPrivateKey key_ = *crypto::EcPrivateKey::Generate();
   store::TempStore database_;
-  store::SqliteIdentityStore store_{*database_};
+  store::SqlIdentityStore store_{*database_};
   FakeAudit audit_;
   std::vector<std::string> revoked_;
   absl::Status revoke_status_;

@@ -1,4 +1,4 @@
-#include "controlplane/store/sqlite/identity_store.h"
+#include "controlplane/store/identity_store.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -25,7 +25,7 @@ class IdentityStoreTest : public testing::Test {
   FakeClock clock_;
   crypto::EcPrivateKey key_ = *crypto::EcPrivateKey::Generate();
   store::TempStore database_;
-  store::SqliteIdentityStore store_{*database_};
+  store::SqlIdentityStore store_{*database_};
 };
 
 TEST_F(IdentityStoreTest, AccountsComeBackWithKeysAndEtag) {
@@ -96,7 +96,7 @@ TEST_F(IdentityStoreTest, EverythingSurvivesARestart) {
   ASSERT_TRUE(store_.InsertAccount(MakeAccount("bot", v1::AGENT, key_, clock_)).ok());
   ASSERT_TRUE(store_.InsertRoleBinding(Binding("ops", "operator")).ok());
   database_.Reopen();
-  store::SqliteIdentityStore again(*database_);
+  store::SqlIdentityStore again(*database_);
   EXPECT_TRUE(again.GetAccount("bot").ok());
   EXPECT_THAT(*again.RolesOf({"ops"}), ElementsAre("operator"));
 }

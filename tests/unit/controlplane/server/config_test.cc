@@ -59,6 +59,7 @@ TEST(ConfigTest, MistakesRefuseTheStartAndSayWhere) {
       {"origin: Postern!\ndata_dir: /tmp/d\nkek_file: /tmp/k\n", "origin must be"},
       {"origin: a\nkek_file: /tmp/k\n", "data_dir is missing"},
       {"origin: a\ndata_dir: /tmp/d\n", "kek_file is missing"},
+      {"origin: a\ndata_dir: /tmp/d\nkek_file: /tmp/k\nstore: mysql://x:hush@y/z\n", "store must be sqlite or"},
       {"- a\n- b\n", "must be a map"},
       {"a: [", "not YAML"},
       {"", "must be a map"},

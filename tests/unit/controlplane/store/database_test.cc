@@ -1,4 +1,4 @@
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 #include <fstream>
 #include <thread>
@@ -16,8 +16,9 @@ namespace {
 class DatabaseTest : public testing::Test {
  protected:
   void SetUp() override {
-    ASSERT_TRUE(Write("CREATE TABLE t (id INTEGER PRIMARY KEY, body BLOB, note TEXT) STRICT").ok());
-    ASSERT_TRUE(Write("CREATE TABLE child (id INTEGER PRIMARY KEY, t INTEGER REFERENCES t (id)) STRICT").ok());
+    const char* bytes = TempStore::OnPostgres() ? "BYTEA" : "BLOB";
+    ASSERT_TRUE(Write(fmt::format("CREATE TABLE t (id BIGINT PRIMARY KEY, body {}, note TEXT)", bytes)).ok());
+    ASSERT_TRUE(Write("CREATE TABLE child (id BIGINT PRIMARY KEY, t BIGINT REFERENCES t (id))").ok());
   }
   template <typename... Values>
   absl::Status Write(std::string_view sql, const Values&... values) {
@@ -53,7 +54,7 @@ TEST_F(DatabaseTest, ValuesComeBackAsTheyWereBound) {
 
 TEST_F(DatabaseTest, TimesKeepTheirMicrosecondsAndNoTimeIsNull) {
   const absl::Time time = absl::FromUnixMicros(1'750'000'000'123'456);
-  ASSERT_TRUE(Write("CREATE TABLE clock (at INTEGER, never INTEGER) STRICT").ok());
+  ASSERT_TRUE(Write("CREATE TABLE clock (at BIGINT, never BIGINT)").ok());
   ASSERT_TRUE(Write("INSERT INTO clock VALUES (?, ?)", time, kNoTime).ok());
   auto reader = store_->Read();
   Statement rows = (*reader)->Prepare("SELECT at, never FROM clock");
@@ -160,20 +161,23 @@ TEST_F(DatabaseTest, WhatWasWrittenSurvivesReopening) {
 }
 
 TEST_F(DatabaseTest, TheFileIsPrivate) {
+  if (TempStore::OnPostgres()) GTEST_SKIP() << "there is no file";
   struct stat info {};
-  ASSERT_EQ(stat(store_.path().c_str(), &info), 0);
+  ASSERT_EQ(stat(store_.location().c_str(), &info), 0);
   EXPECT_EQ(info.st_mode & 0777, 0600);
 }
 
 TEST_F(DatabaseTest, AnAlteredMigrationIsRefused) {
   ASSERT_TRUE(Write("UPDATE schema_migrations SET sha256 = 'other' WHERE version = 1").ok());
-  auto again = Database::Open(store_.path());
+  store_.Close();
+  auto again = Database::Open(store_.location());
   EXPECT_EQ(ReasonOf(again.status()), "STORE_SCHEMA_MISMATCH");
 }
 
 TEST_F(DatabaseTest, ANewerSchemaIsRefused) {
   ASSERT_TRUE(Write("INSERT INTO schema_migrations(version, name, sha256) VALUES (9999, 'future', 'x')").ok());
-  auto again = Database::Open(store_.path());
+  store_.Close();
+  auto again = Database::Open(store_.location());
   EXPECT_EQ(ReasonOf(again.status()), "STORE_SCHEMA_NEWER");
 }
 
@@ -184,13 +188,48 @@ TEST(DatabaseFile, AFileThatIsNoDatabaseIsCorrupt) {
   EXPECT_EQ(ReasonOf(Database::Open(path).status()), "STORE_CORRUPT");
 }
 
-TEST(DatabaseFile, EveryMigrationHasItsOwnAscendingNumber) {
+TEST_F(DatabaseTest, EveryMigrationHasItsOwnAscendingNumber) {
   int last = 0;
-  for (const Migration& migration : Migrations()) {
+  for (const Migration& migration : store_->migrations()) {
     EXPECT_GT(migration.version, last) << migration.name;
     last = migration.version;
   }
   EXPECT_GT(last, 0);
+}
+
+TEST_F(DatabaseTest, BothEnginesHaveTheSameMigrations) {
+  const auto names = [](const std::vector<Migration>& migrations) {
+    std::vector<std::string> all;
+    for (const Migration& one : migrations) all.push_back(fmt::format("{} {}", one.version, one.name));
+    return all;
+  };
+  auto sqlite = NewSqliteEngine(store_.folder() + "/other.db", absl::Seconds(1));
+  auto postgres = NewPostgresEngine("postgresql://nowhere", absl::Seconds(1));
+  EXPECT_EQ(names((*sqlite)->migrations()), names((*postgres)->migrations()));
+}
+
+TEST_F(DatabaseTest, ASecondControlPlaneOnOnePostgresIsRefused) {
+  if (!TempStore::OnPostgres()) GTEST_SKIP() << "SQLite locks its file";
+  DatabaseOptions hasty;
+  hasty.busy_timeout = absl::Milliseconds(50);
+  EXPECT_EQ(ReasonOf(Database::Open(store_.location(), hasty).status()), "STORE_IN_USE");
+}
+
+TEST_F(DatabaseTest, AServerThatGoesAwayFailsAChangeAndTheNextOneConnectsAgain) {
+  if (!TempStore::OnPostgres()) GTEST_SKIP() << "SQLite has no server";
+  const absl::Status cut = store_->Write([](Connection& db) {
+    return db.Run(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'postern-controlplane'");
+  });
+  EXPECT_EQ(ReasonOf(cut), "STORE_UNAVAILABLE");
+  EXPECT_TRUE(Write("INSERT INTO t(id) VALUES (1)").ok());
+  EXPECT_EQ(Count(), 1);
+}
+
+TEST(DatabaseServer, AnUnreachableServerIsUnavailableAndTheUriStaysUnsaid) {
+  const absl::Status status = Database::Open("postgresql://someone:hush@127.0.0.1:1/nothing").status();
+  EXPECT_EQ(ReasonOf(status), "STORE_UNAVAILABLE");
+  EXPECT_EQ(std::string(status.message()).find("hush"), std::string::npos);
 }
 
 }  // namespace

@@ -2,11 +2,11 @@
 #include "common/base/errors.h"
 #include "common/base/ids.h"
 #include "common/base/timestamps.h"
-#include "controlplane/store/sqlite/key_store.h"
-#include "controlplane/store/sqlite/policy_store.h"
-#include "controlplane/store/sqlite/request_memory.h"
-#include "controlplane/store/sqlite/session_store.h"
-#include "controlplane/store/sqlite/target_store.h"
+#include "controlplane/store/key_store.h"
+#include "controlplane/store/policy_store.h"
+#include "controlplane/store/request_memory.h"
+#include "controlplane/store/session_store.h"
+#include "controlplane/store/target_store.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/controlplane/store/temp_store.h"
@@ -30,7 +30,7 @@ v1::PolicyRevision Revision(std::string digest) {
 
 TEST(PolicyStoreTest, BeforeTheFirstThereIsRevisionZeroWhichDeniesAll) {
   TempStore db;
-  const SqlitePolicyStore store(*db);
+  const SqlPolicyStore store(*db);
   EXPECT_EQ(store.Latest()->revision(), 0);
   EXPECT_EQ(store.Latest()->set().policies_size(), 0);
   EXPECT_EQ(ReasonOf(store.Get(1).status()), "POLICY_REVISION_NOT_FOUND");
@@ -38,7 +38,7 @@ TEST(PolicyStoreTest, BeforeTheFirstThereIsRevisionZeroWhichDeniesAll) {
 
 TEST(PolicyStoreTest, RevisionsAreNumberedAndOneOfTwoRacersLoses) {
   TempStore db;
-  SqlitePolicyStore store(*db);
+  SqlPolicyStore store(*db);
   EXPECT_EQ(store.Append(Revision("a"), 0)->revision(), 1);
   EXPECT_EQ(ReasonOf(store.Append(Revision("b"), 0).status()), "STALE_REVISION");
   EXPECT_EQ(store.Append(Revision("c"), 1)->set().revision(), 2);
@@ -61,7 +61,7 @@ target::StoredTarget Target(std::string name) {
 
 TEST(TargetStoreTest, ATargetIsKeptReplacedAndDeleted) {
   TempStore db;
-  SqliteTargetStore store(*db);
+  SqlTargetStore store(*db);
   const auto stored = store.Insert(Target("demo"));
   ASSERT_TRUE(stored.ok());
   EXPECT_EQ(stored->target.etag(), "1");
@@ -81,7 +81,7 @@ TEST(TargetStoreTest, ATargetIsKeptReplacedAndDeleted) {
 
 TEST(TargetStoreTest, TargetsAreListedByName) {
   TempStore db;
-  SqliteTargetStore store(*db);
+  SqlTargetStore store(*db);
   for (const char* name : {"c", "a", "b"}) ASSERT_TRUE(store.Insert(Target(name)).ok());
   EXPECT_THAT(*store.List("", 0), SizeIs(3));
   const auto page = store.List("a", 1);
@@ -101,7 +101,7 @@ v1::Session Session(std::string sidecar, v1::SessionState state = v1::SESSION_LI
 
 TEST(SessionStoreTest, AnEndedSessionStaysEnded) {
   TempStore db;
-  SqliteSessionStore store(*db);
+  SqlSessionStore store(*db);
   v1::Session session = Session("sdc_1");
   ASSERT_TRUE(store.Save(session).ok());
   session.set_state(v1::SESSION_ENDED);
@@ -115,7 +115,7 @@ TEST(SessionStoreTest, AnEndedSessionStaysEnded) {
 
 TEST(SessionStoreTest, ASidecarCannotSpeakOfAnothersSession) {
   TempStore db;
-  SqliteSessionStore store(*db);
+  SqlSessionStore store(*db);
   v1::Session session = Session("sdc_1");
   ASSERT_TRUE(store.Save(session).ok());
   session.set_sidecar_id("sdc_2");
@@ -126,7 +126,7 @@ TEST(SessionStoreTest, ASidecarCannotSpeakOfAnothersSession) {
 
 TEST(SessionStoreTest, WhatASidecarNoLongerKnowsIsLost) {
   TempStore db;
-  SqliteSessionStore store(*db);
+  SqlSessionStore store(*db);
   const v1::Session kept = Session("sdc_1");
   const v1::Session lost = Session("sdc_1");
   const v1::Session others = Session("sdc_2");
@@ -144,12 +144,12 @@ TEST(SessionStoreTest, WhatASidecarNoLongerKnowsIsLost) {
 
 TEST(RequestMemoryTest, AnAnswerIsKeptForADayAndForItsCallerOnly) {
   TempStore db;
-  SqliteRequestMemory memory(*db);
+  SqlRequestMemory memory(*db);
   const server::RequestMemory::Key key{"people/ana", "TargetService/CreateTarget", "id-1"};
   EXPECT_FALSE(memory.Find(key, kNow)->has_value());
   ASSERT_TRUE(memory.Save(key, {.request_digest = "d", .response = std::string("\0r", 2)}, kNow).ok());
   db.Reopen();
-  SqliteRequestMemory again(*db);
+  SqlRequestMemory again(*db);
   const auto found = again.Find(key, kNow + absl::Hours(24) - absl::Microseconds(1));
   ASSERT_TRUE(found->has_value());
   EXPECT_EQ((*found)->response, std::string("\0r", 2));
@@ -161,7 +161,7 @@ TEST(RequestMemoryTest, AnAnswerIsKeptForADayAndForItsCallerOnly) {
 
 TEST(KeyStoreTest, TheFirstKeysAreInsertedOnceAndTogether) {
   TempStore db;
-  SqliteKeyStore store(*db);
+  SqlKeyStore store(*db);
   const server::ServiceKey token{"k1", "token", "PEM", "sealed", kNow};
   const server::ServiceKey audit{"k2", "audit", "PEM", "sealed", kNow};
   ASSERT_TRUE(store.InsertFirst({token}).ok());

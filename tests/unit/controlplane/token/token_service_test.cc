@@ -6,10 +6,10 @@
 #include "common/base/ids.h"
 #include "common/base/timestamps.h"
 #include "common/crypto/ec_key.h"
-#include "controlplane/store/sqlite/approval_store.h"
-#include "controlplane/store/sqlite/grant_store.h"
-#include "controlplane/store/sqlite/policy_store.h"
-#include "controlplane/store/sqlite/target_store.h"
+#include "controlplane/store/approval_store.h"
+#include "controlplane/store/grant_store.h"
+#include "controlplane/store/policy_store.h"
+#include "controlplane/store/target_store.h"
 #include "controlplane/token/intent.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
@@ -116,10 +116,10 @@ class TokenServiceTest : public testing::Test {
   FakeClock clock_;
   RecordingHub hub_;
   RecordingSink sink_;
-  store::SqliteGrantStore grants_{*db_};
-  store::SqliteApprovalStore approval_store_{*db_};
-  store::SqlitePolicyStore policies_{*db_};
-  store::SqliteTargetStore targets_{*db_};
+  store::SqlGrantStore grants_{*db_};
+  store::SqlApprovalStore approval_store_{*db_};
+  store::SqlPolicyStore policies_{*db_};
+  store::SqlTargetStore targets_{*db_};
   approval::Approvals approvals_{approval_store_, grants_, hub_, sink_, clock_, Random::System()};
   std::unique_ptr<policy::PolicyBook> book_;
   std::shared_ptr<const token::TokenSigner> signer_;

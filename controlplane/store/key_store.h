@@ -2,14 +2,14 @@
 #pragma once
 
 #include "controlplane/server/key_store.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 namespace postern::store {
 
-class SqliteKeyStore : public server::KeyStore {
+class SqlKeyStore : public server::KeyStore {
  public:
   // `database` outlives the store.
-  explicit SqliteKeyStore(Database& database) : database_(database) {}
+  explicit SqlKeyStore(Database& database) : database_(database) {}
 
   absl::Status InsertFirst(const std::vector<server::ServiceKey>& keys) override;
   absl::StatusOr<std::vector<server::ServiceKey>> List(std::string_view purpose) const override;

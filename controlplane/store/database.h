@@ -1,7 +1,8 @@
-// A small engine over SQLite: connections, statements, transactions, migrations. The stores of each room sit on it.
+// The store's database: connections, statements, transactions, migrations. The stores of each room sit on it and speak
+// the SQL that both engines read alike (SQLite and PostgreSQL; engine.h says what they do differently).
 //
-// One file in WAL mode with synchronous=FULL: what Commit() or Write() answered OK to is on the disk. One writer at a
-// time; readers run beside it, each on a snapshot of its own.
+// What Commit() or Write() answered OK to is on the disk. One writer at a time; readers run beside it, each on a
+// snapshot of its own.
 //
 //   database->Write([&](Connection& db) {                       // one atomic, durable change
 //     return db.Run("INSERT INTO t(id, body) VALUES (?, ?)", id, Blob{bytes});
@@ -16,9 +17,9 @@
 // Errors, in every function here:
 //   ALREADY_EXISTS/ALREADY_EXISTS           a unique or primary key is taken
 //   FAILED_PRECONDITION/STORE_CONSTRAINT    a foreign key or check does not hold
-//   DATA_LOSS/STORE_CORRUPT                 the file is not a sound database
-//   UNAVAILABLE/STORE_UNAVAILABLE           anything else: disk full, I/O error, locked for longer than the busy
-//   timeout
+//   DATA_LOSS/STORE_CORRUPT                 it is not a sound database
+//   UNAVAILABLE/STORE_UNAVAILABLE           anything else: disk full, I/O error, server gone, locked for longer than
+//                                           the busy timeout
 // Messages name the failure, never bound values.
 #pragma once
 
@@ -36,9 +37,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-
-struct sqlite3;
-struct sqlite3_stmt;
+#include "controlplane/store/engine.h"
 
 namespace postern::store {
 
@@ -82,7 +81,8 @@ class Statement {
     return *this;
   }
 
-  // Moves to the next row. False at the end and on an error.
+  // Moves to the next row. False at the end and on an error; inside a PostgreSQL transaction an error also fails every
+  // later statement up to the end of the change, so a change that meets one gives it back.
   bool Step();
   // Steps to the end, ignoring rows.
   absl::Status Run();
@@ -101,19 +101,19 @@ class Statement {
 
  private:
   friend class Connection;
-  Statement(Connection* connection, sqlite3_stmt* stmt, absl::Status status);
+  Statement(Connection* connection, std::string sql, absl::StatusOr<std::unique_ptr<EngineStatement>> prepared);
   Statement& BindInt(int index, int64_t value);
-  void Check(int code);
 
   Connection* connection_;
-  sqlite3_stmt* stmt_;
+  std::string sql_;
+  std::unique_ptr<EngineStatement> engine_;
   absl::Status status_;
 };
 
 // One connection. Not thread-safe: whoever holds the Reader or Transaction that it belongs to uses it alone.
 class Connection {
  public:
-  ~Connection();
+  explicit Connection(std::unique_ptr<EngineConnection> engine) : engine_(std::move(engine)) {}
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
@@ -127,24 +127,22 @@ class Connection {
   }
 
   // Runs a script of several statements without parameters.
-  absl::Status Script(const std::string& sql);
+  absl::Status Script(const std::string& sql) { return engine_->Script(sql); }
 
   // Rows changed by the statement that ran last.
-  int64_t changes() const;
-  int64_t last_insert_rowid() const;
+  int64_t changes() const { return engine_->changes(); }
+
+  EngineKind kind() const { return engine_->kind(); }
 
  private:
   friend class Database;
   friend class Statement;
   friend class Transaction;
-  Connection() = default;
-  static absl::StatusOr<std::unique_ptr<Connection>> Open(const std::string& path, bool read_only,
-                                                          absl::Duration busy_timeout);
-  absl::Status ErrorOf(int code) const;
 
-  sqlite3* db_ = nullptr;
-  // Idle statements by text. A statement in use is not in here, so the same text may be in use twice.
-  std::unordered_multimap<std::string, sqlite3_stmt*> idle_;
+  std::unique_ptr<EngineConnection> engine_;
+  // Idle statements by text. A statement in use is not in here, so the same text may be in use twice. Freed before the
+  // connection that they belong to.
+  std::unordered_multimap<std::string, std::unique_ptr<EngineStatement>> idle_;
 };
 
 class Database;
@@ -171,6 +169,7 @@ class Transaction {
 };
 
 struct DatabaseOptions {
+  // How long a statement waits for a lock that somebody else holds.
   absl::Duration busy_timeout = absl::Seconds(5);
   // Asked before each transaction begins; an error fails it. Tests make the real store fail by it.
   std::function<absl::Status()> before_write;
@@ -179,10 +178,12 @@ struct DatabaseOptions {
 // Thread-safe. Outlives its readers and transactions.
 class Database {
  public:
-  // Opens or creates the file (mode 0600) and applies the migrations that it lacks.
+  // `location` is the path of an SQLite file, opened or created with mode 0600, or a postgresql:// URI of a database in
+  // which the tables are kept in the schema `postern`. Applies the migrations that it lacks.
   //   FAILED_PRECONDITION/STORE_SCHEMA_NEWER: it was written by a newer version; nothing was changed.
   //   FAILED_PRECONDITION/STORE_SCHEMA_MISMATCH: a migration that was applied differs from the one in this binary.
-  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& path, DatabaseOptions options = {});
+  //   FAILED_PRECONDITION/STORE_IN_USE: another control plane writes to that PostgreSQL database.
+  static absl::StatusOr<std::unique_ptr<Database>> Open(const std::string& location, DatabaseOptions options = {});
   ~Database();
   Database(const Database&) = delete;
   Database& operator=(const Database&) = delete;
@@ -210,7 +211,7 @@ class Database {
   // Never waits: opens another connection when all are on loan.
   absl::StatusOr<Reader> Read();
 
-  // BEGIN IMMEDIATE, after waiting for the writer lock.
+  // Begins to write, after waiting for the writer lock.
   absl::StatusOr<Transaction> Begin();
 
   // Runs `change` atomically and durably. Changes that wait at the same time share one commit, so that many small ones
@@ -219,20 +220,25 @@ class Database {
   // every change in it fails.
   absl::Status Write(const std::function<absl::Status(Connection&)>& change);
 
-  const std::string& path() const { return path_; }
+  EngineKind kind() const { return engine_->kind(); }
+  // Of the engine in use.
+  const std::vector<Migration>& migrations() const { return engine_->migrations(); }
 
  private:
   friend class Transaction;
   struct Waiting;
 
-  Database(std::string path, DatabaseOptions options) : path_(std::move(path)), options_(std::move(options)) {}
+  Database(std::unique_ptr<Engine> engine, DatabaseOptions options)
+      : engine_(std::move(engine)), options_(std::move(options)) {}
   absl::Status Migrate();
+  // Opens the writer, also in place of one whose server went away.
+  absl::Status OpenWriter() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
   absl::Status BeginLocked() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
   void GiveBack(std::unique_ptr<Connection> connection);
   // Runs everything that waits in one transaction.
   void RunBatch() ABSL_EXCLUSIVE_LOCKS_REQUIRED(writer_mu_);
 
-  const std::string path_;
+  const std::unique_ptr<Engine> engine_;
   const DatabaseOptions options_;
 
   absl::Mutex writer_mu_;
@@ -244,15 +250,5 @@ class Database {
   absl::Mutex readers_mu_;
   std::vector<std::unique_ptr<Connection>> readers_ ABSL_GUARDED_BY(readers_mu_);
 };
-
-// A numbered schema change, embedded at build time from migrations/NNNN_name.sql.
-struct Migration {
-  int version;
-  std::string_view name;
-  std::string_view sql;
-};
-
-// In ascending order of version. Generated.
-const std::vector<Migration>& Migrations();
 
 }  // namespace postern::store

@@ -2,14 +2,14 @@
 #pragma once
 
 #include "controlplane/identity/identity_store.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 namespace postern::store {
 
-class SqliteIdentityStore : public identity::IdentityStore {
+class SqlIdentityStore : public identity::IdentityStore {
  public:
   // `database` outlives the store.
-  explicit SqliteIdentityStore(Database& database) : database_(database) {}
+  explicit SqlIdentityStore(Database& database) : database_(database) {}
 
   absl::StatusOr<v1::Account> InsertAccount(const v1::Account& account) override;
   absl::StatusOr<v1::Account> GetAccount(std::string_view id) const override;

@@ -1,10 +1,11 @@
-#include "controlplane/store/sqlite/target_store.h"
+#include "controlplane/store/target_store.h"
 
+#include <limits>
 #include <optional>
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/rows.h"
 #include "fmt/format.h"
 
 namespace postern::store {
@@ -36,7 +37,7 @@ absl::StatusOr<StoredTarget> ReadByName(Connection& db, std::string_view name) {
 
 }  // namespace
 
-absl::StatusOr<StoredTarget> SqliteTargetStore::Insert(const StoredTarget& target) {
+absl::StatusOr<StoredTarget> SqlTargetStore::Insert(const StoredTarget& target) {
   const absl::Status status = database_.Write([&](Connection& db) {
     return db.Run("INSERT INTO targets(name, version, body, sealed_password, sealed_mask_key) VALUES (?, 1, ?, ?, ?)",
                   target.target.name(), Blob{target.target.SerializeAsString()}, Blob{target.sealed_password},
@@ -54,12 +55,12 @@ absl::StatusOr<StoredTarget> SqliteTargetStore::Insert(const StoredTarget& targe
   return stored;
 }
 
-absl::StatusOr<StoredTarget> SqliteTargetStore::Get(std::string_view name) const {
+absl::StatusOr<StoredTarget> SqlTargetStore::Get(std::string_view name) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   return ReadByName(*reader, name);
 }
 
-absl::StatusOr<StoredTarget> SqliteTargetStore::Replace(const StoredTarget& next) {
+absl::StatusOr<StoredTarget> SqlTargetStore::Replace(const StoredTarget& next) {
   std::optional<StoredTarget> stored;
   POSTERN_RETURN_IF_ERROR(database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(
@@ -77,19 +78,18 @@ absl::StatusOr<StoredTarget> SqliteTargetStore::Replace(const StoredTarget& next
   return *std::move(stored);
 }
 
-absl::Status SqliteTargetStore::Delete(std::string_view name) {
+absl::Status SqlTargetStore::Delete(std::string_view name) {
   return database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(db.Run("DELETE FROM targets WHERE name = ?", name));
     return db.changes() == 1 ? absl::OkStatus() : NotFound(name);
   });
 }
 
-absl::StatusOr<std::vector<StoredTarget>> SqliteTargetStore::List(std::string_view after, int limit) const {
+absl::StatusOr<std::vector<StoredTarget>> SqlTargetStore::List(std::string_view after, int limit) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows =
       reader->Prepare(fmt::format("SELECT {} FROM targets WHERE name > ? ORDER BY name LIMIT ?", kColumns));
-  // A negative LIMIT is none.
-  rows.BindAll(after, limit == 0 ? -1 : limit);
+  rows.BindAll(after, limit == 0 ? std::numeric_limits<int64_t>::max() : limit);
   return ReadAll<StoredTarget>(rows, ReadRow);
 }
 

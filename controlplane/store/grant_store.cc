@@ -1,9 +1,9 @@
-#include "controlplane/store/sqlite/grant_store.h"
+#include "controlplane/store/grant_store.h"
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/approval_store.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/approval_store.h"
+#include "controlplane/store/rows.h"
 #include "fmt/format.h"
 
 namespace postern::store {
@@ -36,7 +36,7 @@ absl::Time StoredExpiry(const grant::Grant& grant) {
 
 static_assert(v1::GRANT_PENDING_APPROVAL == 1 && v1::GRANT_ACTIVE == 2, "the SQL texts name these by number");
 
-absl::Status SqliteGrantStore::Insert(const grant::Grant& grant, const approval::Approval* opened) {
+absl::Status SqlGrantStore::Insert(const grant::Grant& grant, const approval::Approval* opened) {
   return database_.Write([&](Connection& db) {
     POSTERN_RETURN_IF_ERROR(
         db.Run("INSERT INTO grants(id, agent, owner, target, state, expire_time, ttl_seconds, request_id, "
@@ -48,14 +48,13 @@ absl::Status SqliteGrantStore::Insert(const grant::Grant& grant, const approval:
   });
 }
 
-absl::StatusOr<grant::Grant> SqliteGrantStore::Get(std::string_view id) const {
+absl::StatusOr<grant::Grant> SqlGrantStore::Get(std::string_view id) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare(fmt::format("SELECT {} FROM grants WHERE id = ?", kColumns));
   return ReadOne<grant::Grant>(row.BindAll(id), ReadRow, [&] { return NotFound(id); });
 }
 
-absl::StatusOr<grant::Grant> SqliteGrantStore::FindByRequest(std::string_view agent,
-                                                             std::string_view request_id) const {
+absl::StatusOr<grant::Grant> SqlGrantStore::FindByRequest(std::string_view agent, std::string_view request_id) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare(fmt::format("SELECT {} FROM grants WHERE agent = ? AND request_id = ?", kColumns));
   return ReadOne<grant::Grant>(row.BindAll(agent, request_id), ReadRow, [&] { return NotFound(request_id); });
@@ -70,12 +69,11 @@ absl::Status ReplaceGrant(Connection& db, const grant::Grant& next) {
                "try again");
 }
 
-absl::Status SqliteGrantStore::Replace(const grant::Grant& next) {
+absl::Status SqlGrantStore::Replace(const grant::Grant& next) {
   return database_.Write([&](Connection& db) { return ReplaceGrant(db, next); });
 }
 
-absl::StatusOr<std::vector<grant::Grant>> SqliteGrantStore::List(const grant::GrantFilter& filter,
-                                                                 absl::Time now) const {
+absl::StatusOr<std::vector<grant::Grant>> SqlGrantStore::List(const grant::GrantFilter& filter, absl::Time now) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Conditions where;
   if (!filter.agent.empty()) where.Add("agent = ?", filter.agent);
@@ -95,7 +93,7 @@ absl::StatusOr<std::vector<grant::Grant>> SqliteGrantStore::List(const grant::Gr
   return ReadAll<grant::Grant>(rows, ReadRow);
 }
 
-absl::StatusOr<std::vector<grant::Grant>> SqliteGrantStore::Revoked(absl::Time now) const {
+absl::StatusOr<std::vector<grant::Grant>> SqlGrantStore::Revoked(absl::Time now) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows =
       reader->Prepare(fmt::format("SELECT {} FROM grants WHERE state = ? AND expire_time > ? ORDER BY id", kColumns));

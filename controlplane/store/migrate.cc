@@ -6,16 +6,11 @@
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 #include "fmt/format.h"
 
 namespace postern::store {
 namespace {
-
-constexpr char kSchemaTable[] =
-    "CREATE TABLE IF NOT EXISTS schema_migrations ("
-    "  version INTEGER PRIMARY KEY, name TEXT NOT NULL, sha256 TEXT NOT NULL,"
-    "  applied_time INTEGER NOT NULL DEFAULT (CAST((julianday('now') - 2440587.5) * 86400000000 AS INTEGER))) STRICT;";
 
 std::string Sha256Hex(std::string_view text) {
   unsigned char digest[SHA256_DIGEST_LENGTH];
@@ -25,9 +20,10 @@ std::string Sha256Hex(std::string_view text) {
   return hex;
 }
 
-absl::Status CheckApplied(const std::map<int64_t, std::pair<std::string, std::string>>& applied) {
+absl::Status CheckApplied(const std::vector<Migration>& migrations,
+                          const std::map<int64_t, std::pair<std::string, std::string>>& applied) {
   std::map<int64_t, const Migration*> known;
-  for (const Migration& migration : Migrations()) known[migration.version] = &migration;
+  for (const Migration& migration : migrations) known[migration.version] = &migration;
   for (const auto& [version, row] : applied) {
     const auto it = known.find(version);
     if (it == known.end()) {
@@ -50,15 +46,15 @@ absl::Status CheckApplied(const std::map<int64_t, std::pair<std::string, std::st
 
 absl::Status Database::Migrate() {
   POSTERN_ASSIGN_OR_RETURN(Transaction transaction, Begin());
-  POSTERN_RETURN_IF_ERROR(transaction->Script(kSchemaTable));
+  POSTERN_RETURN_IF_ERROR(transaction->Script(std::string(engine_->schema_table())));
   std::map<int64_t, std::pair<std::string, std::string>> applied;
   {
     Statement rows = transaction->Prepare("SELECT version, name, sha256 FROM schema_migrations");
     while (rows.Step()) applied[rows.Int(0)] = {rows.Text(1), rows.Text(2)};
     POSTERN_RETURN_IF_ERROR(rows.status());
   }
-  POSTERN_RETURN_IF_ERROR(CheckApplied(applied));
-  for (const Migration& migration : Migrations()) {
+  POSTERN_RETURN_IF_ERROR(CheckApplied(migrations(), applied));
+  for (const Migration& migration : migrations()) {
     if (applied.contains(migration.version)) continue;
     if (absl::Status status = transaction->Script(std::string(migration.sql)); !status.ok()) {
       return Error(status.code(), "STORE_SCHEMA_FAILED",

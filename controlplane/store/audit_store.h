@@ -2,14 +2,14 @@
 #pragma once
 
 #include "controlplane/audit/audit_store.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 namespace postern::store {
 
-class SqliteAuditStore : public audit::AuditStore {
+class SqlAuditStore : public audit::AuditStore {
  public:
   // `database` outlives the store.
-  explicit SqliteAuditStore(Database& database) : database_(database) {}
+  explicit SqlAuditStore(Database& database) : database_(database) {}
 
   absl::Status Write(const std::function<absl::Status(Change&)>& change) override;
   absl::StatusOr<audit::Frontier> Tree() const override;

@@ -2,14 +2,14 @@
 #pragma once
 
 #include "controlplane/policy/policy_store.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 namespace postern::store {
 
-class SqlitePolicyStore : public policy::PolicyStore {
+class SqlPolicyStore : public policy::PolicyStore {
  public:
   // `database` outlives the store.
-  explicit SqlitePolicyStore(Database& database) : database_(database) {}
+  explicit SqlPolicyStore(Database& database) : database_(database) {}
 
   absl::StatusOr<v1::PolicyRevision> Latest() const override;
   absl::StatusOr<v1::PolicyRevision> Get(int64_t revision) const override;

@@ -1,4 +1,4 @@
-#include "controlplane/store/sqlite/session_store.h"
+#include "controlplane/store/session_store.h"
 
 #include <set>
 
@@ -6,7 +6,7 @@
 #include "common/base/ids.h"
 #include "common/base/status_macros.h"
 #include "common/base/timestamps.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/rows.h"
 #include "fmt/format.h"
 
 namespace postern::store {
@@ -45,12 +45,12 @@ absl::StatusOr<std::vector<v1::Session>> LiveOn(Connection& db, std::string_view
 
 }  // namespace
 
-absl::Status SqliteSessionStore::Save(const v1::Session& session) {
+absl::Status SqlSessionStore::Save(const v1::Session& session) {
   return database_.Write([&](Connection& db) { return SaveOne(db, session); });
 }
 
-absl::Status SqliteSessionStore::ReplaceLive(std::string_view sidecar_id, const std::vector<v1::Session>& live,
-                                             absl::Time now) {
+absl::Status SqlSessionStore::ReplaceLive(std::string_view sidecar_id, const std::vector<v1::Session>& live,
+                                          absl::Time now) {
   return database_.Write([&](Connection& db) -> absl::Status {
     std::set<std::string> still;
     for (const v1::Session& session : live) {
@@ -72,7 +72,7 @@ absl::Status SqliteSessionStore::ReplaceLive(std::string_view sidecar_id, const 
   });
 }
 
-absl::StatusOr<v1::Session> SqliteSessionStore::Get(std::string_view id) const {
+absl::StatusOr<v1::Session> SqlSessionStore::Get(std::string_view id) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare("SELECT body FROM sessions WHERE id = ?");
   return ReadOne<v1::Session>(row.BindAll(id), ReadRow, [&] {
@@ -81,7 +81,7 @@ absl::StatusOr<v1::Session> SqliteSessionStore::Get(std::string_view id) const {
   });
 }
 
-absl::StatusOr<std::vector<v1::Session>> SqliteSessionStore::List(const session::SessionFilter& filter) const {
+absl::StatusOr<std::vector<v1::Session>> SqlSessionStore::List(const session::SessionFilter& filter) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Conditions where;
   if (!filter.agent.empty()) where.Add("agent = ?", filter.agent);

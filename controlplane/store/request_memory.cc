@@ -1,11 +1,11 @@
-#include "controlplane/store/sqlite/request_memory.h"
+#include "controlplane/store/request_memory.h"
 
 #include "common/base/status_macros.h"
 
 namespace postern::store {
 
-absl::StatusOr<std::optional<server::RequestMemory::Answer>> SqliteRequestMemory::Find(const Key& key,
-                                                                                       absl::Time now) const {
+absl::StatusOr<std::optional<server::RequestMemory::Answer>> SqlRequestMemory::Find(const Key& key,
+                                                                                    absl::Time now) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare(
       "SELECT digest, response FROM request_ids WHERE caller = ? AND method = ? AND request_id = ? AND expire_time > "
@@ -17,7 +17,7 @@ absl::StatusOr<std::optional<server::RequestMemory::Answer>> SqliteRequestMemory
   return Answer{.request_digest = row.Bytes(0), .response = row.Bytes(1)};
 }
 
-absl::Status SqliteRequestMemory::Save(const Key& key, const Answer& answer, absl::Time now) {
+absl::Status SqlRequestMemory::Save(const Key& key, const Answer& answer, absl::Time now) {
   return database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(db.Run("DELETE FROM request_ids WHERE expire_time <= ?", now));
     return db.Run(

@@ -1,10 +1,15 @@
-# cmake -DOUT=migrations.cc -DDIR=migrations -P embed_migrations.cmake
+# cmake -DOUT=migrations.cc -DENGINE=sqlite -DDIR=sqlite/migrations -P embed_migrations.cmake
 # Writes the SQL files of DIR as C++ raw strings, in order of their numbers (NNNN_name.sql).
 cmake_minimum_required(VERSION 3.25)
 file(GLOB files ${DIR}/*.sql)
 list(SORT files)
-set(text "// Generated from controlplane/store/sqlite/migrations.\n#include \"controlplane/store/sqlite/database.h\"\n\n")
-string(APPEND text "namespace postern::store {\n\nconst std::vector<Migration>& Migrations() {\n")
+if(ENGINE STREQUAL sqlite)
+  set(function SqliteMigrations)
+else()
+  set(function PostgresMigrations)
+endif()
+set(text "// Generated from controlplane/store/${ENGINE}/migrations.\n#include \"controlplane/store/${ENGINE}/migrations.h\"\n\n")
+string(APPEND text "namespace postern::store {\n\nconst std::vector<Migration>& ${function}() {\n")
 string(APPEND text "  static const std::vector<Migration>* const kMigrations = new std::vector<Migration>{\n")
 foreach(file ${files})
   get_filename_component(name ${file} NAME_WE)

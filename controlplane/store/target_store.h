@@ -1,15 +1,15 @@
 // target::TargetStore on SQLite.
 #pragma once
 
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 #include "controlplane/target/target_store.h"
 
 namespace postern::store {
 
-class SqliteTargetStore : public target::TargetStore {
+class SqlTargetStore : public target::TargetStore {
  public:
   // `database` outlives the store.
-  explicit SqliteTargetStore(Database& database) : database_(database) {}
+  explicit SqlTargetStore(Database& database) : database_(database) {}
 
   absl::StatusOr<target::StoredTarget> Insert(const target::StoredTarget& target) override;
   absl::StatusOr<target::StoredTarget> Get(std::string_view name) const override;

@@ -1,10 +1,10 @@
-#include "controlplane/store/sqlite/identity_store.h"
+#include "controlplane/store/identity_store.h"
 
 #include <fmt/format.h>
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/rows.h"
 
 namespace postern::store {
 namespace {
@@ -52,7 +52,7 @@ std::string Body(v1::Account account) {
 
 }  // namespace
 
-absl::StatusOr<v1::Account> SqliteIdentityStore::InsertAccount(const v1::Account& account) {
+absl::StatusOr<v1::Account> SqlIdentityStore::InsertAccount(const v1::Account& account) {
   const absl::Status inserted = database_.Write([&](Connection& db) {
     return db.Run("INSERT INTO accounts(id, version, body) VALUES (?, 1, ?)", account.id(), Blob{Body(account)});
   });
@@ -60,13 +60,13 @@ absl::StatusOr<v1::Account> SqliteIdentityStore::InsertAccount(const v1::Account
   return GetAccount(account.id());
 }
 
-absl::StatusOr<v1::Account> SqliteIdentityStore::GetAccount(std::string_view id) const {
+absl::StatusOr<v1::Account> SqlIdentityStore::GetAccount(std::string_view id) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare("SELECT body, version FROM accounts WHERE id = ?");
   return ReadOne<v1::Account>(row.BindAll(id), ReadAccount, [&] { return AccountNotFound(id); });
 }
 
-absl::StatusOr<v1::Account> SqliteIdentityStore::ReplaceAccount(const v1::Account& next) {
+absl::StatusOr<v1::Account> SqlIdentityStore::ReplaceAccount(const v1::Account& next) {
   v1::Account saved = next;
   POSTERN_RETURN_IF_ERROR(database_.Write([&](Connection& db) -> absl::Status {
     Statement row = db.Prepare("SELECT version FROM accounts WHERE id = ?");
@@ -82,13 +82,13 @@ absl::StatusOr<v1::Account> SqliteIdentityStore::ReplaceAccount(const v1::Accoun
   return saved;
 }
 
-absl::StatusOr<std::vector<v1::Account>> SqliteIdentityStore::ListAccounts(std::string_view after, int limit) const {
+absl::StatusOr<std::vector<v1::Account>> SqlIdentityStore::ListAccounts(std::string_view after, int limit) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows = reader->Prepare("SELECT body, version FROM accounts WHERE id > ? ORDER BY id LIMIT ?");
   return ReadAll<v1::Account>(rows.BindAll(after, limit), ReadAccount);
 }
 
-absl::Status SqliteIdentityStore::InsertProvider(const v1::IdentityProvider& provider) {
+absl::Status SqlIdentityStore::InsertProvider(const v1::IdentityProvider& provider) {
   const absl::Status inserted = database_.Write([&](Connection& db) {
     return db.Run("INSERT INTO identity_providers(name, issuer, body) VALUES (?, ?, ?)", provider.name(),
                   provider.issuer(), Blob{provider.SerializeAsString()});
@@ -96,20 +96,20 @@ absl::Status SqliteIdentityStore::InsertProvider(const v1::IdentityProvider& pro
   return Named(inserted, "PROVIDER_EXISTS", fmt::format("identity provider {} exists already", provider.name()));
 }
 
-absl::StatusOr<std::vector<v1::IdentityProvider>> SqliteIdentityStore::ProvidersOf(std::string_view issuer) const {
+absl::StatusOr<std::vector<v1::IdentityProvider>> SqlIdentityStore::ProvidersOf(std::string_view issuer) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows = reader->Prepare("SELECT body FROM identity_providers WHERE issuer = ? ORDER BY name");
   return ReadAll<v1::IdentityProvider>(rows.BindAll(issuer), ReadProvider);
 }
 
-absl::StatusOr<std::vector<v1::IdentityProvider>> SqliteIdentityStore::ListProviders(std::string_view after,
-                                                                                     int limit) const {
+absl::StatusOr<std::vector<v1::IdentityProvider>> SqlIdentityStore::ListProviders(std::string_view after,
+                                                                                  int limit) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows = reader->Prepare("SELECT body FROM identity_providers WHERE name > ? ORDER BY name LIMIT ?");
   return ReadAll<v1::IdentityProvider>(rows.BindAll(after, limit), ReadProvider);
 }
 
-absl::Status SqliteIdentityStore::DeleteProvider(std::string_view name) {
+absl::Status SqlIdentityStore::DeleteProvider(std::string_view name) {
   return database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(db.Run("DELETE FROM identity_providers WHERE name = ?", name));
     if (db.changes() == 1) return absl::OkStatus();
@@ -119,14 +119,14 @@ absl::Status SqliteIdentityStore::DeleteProvider(std::string_view name) {
   });
 }
 
-absl::Status SqliteIdentityStore::InsertRoleBinding(const v1::RoleBinding& binding) {
+absl::Status SqlIdentityStore::InsertRoleBinding(const v1::RoleBinding& binding) {
   return database_.Write([&](Connection& db) {
-    return db.Run("INSERT OR IGNORE INTO role_bindings(member_group, role) VALUES (?, ?)", binding.group(),
+    return db.Run("INSERT INTO role_bindings(member_group, role) VALUES (?, ?) ON CONFLICT DO NOTHING", binding.group(),
                   binding.role());
   });
 }
 
-absl::StatusOr<std::vector<v1::RoleBinding>> SqliteIdentityStore::ListRoleBindings(
+absl::StatusOr<std::vector<v1::RoleBinding>> SqlIdentityStore::ListRoleBindings(
     const std::pair<std::string, std::string>& after, int limit) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows = reader->Prepare(
@@ -135,7 +135,7 @@ absl::StatusOr<std::vector<v1::RoleBinding>> SqliteIdentityStore::ListRoleBindin
   return ReadAll<v1::RoleBinding>(rows.BindAll(after.first, after.second, limit), ReadBinding);
 }
 
-absl::Status SqliteIdentityStore::DeleteRoleBinding(const v1::RoleBinding& binding) {
+absl::Status SqlIdentityStore::DeleteRoleBinding(const v1::RoleBinding& binding) {
   return database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(
         db.Run("DELETE FROM role_bindings WHERE member_group = ? AND role = ?", binding.group(), binding.role()));
@@ -145,7 +145,7 @@ absl::Status SqliteIdentityStore::DeleteRoleBinding(const v1::RoleBinding& bindi
   });
 }
 
-absl::StatusOr<std::set<std::string>> SqliteIdentityStore::RolesOf(const std::vector<std::string>& groups) const {
+absl::StatusOr<std::set<std::string>> SqlIdentityStore::RolesOf(const std::vector<std::string>& groups) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   // One snapshot: a binding that moves from one group to another is seen in exactly one of them.
   POSTERN_RETURN_IF_ERROR(reader.Snapshot());

@@ -1,11 +1,11 @@
-#include "controlplane/store/sqlite/policy_store.h"
+#include "controlplane/store/policy_store.h"
 
 #include <limits>
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
 #include "common/base/timestamps.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/rows.h"
 #include "fmt/format.h"
 
 namespace postern::store {
@@ -19,13 +19,13 @@ absl::StatusOr<v1::PolicyRevision> ReadRow(const Statement& row) {
 
 }  // namespace
 
-absl::StatusOr<v1::PolicyRevision> SqlitePolicyStore::Latest() const {
+absl::StatusOr<v1::PolicyRevision> SqlPolicyStore::Latest() const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare("SELECT body FROM policy_revisions ORDER BY revision DESC LIMIT 1");
   return ReadOne<v1::PolicyRevision>(row, ReadRow, [] { return v1::PolicyRevision(); });
 }
 
-absl::StatusOr<v1::PolicyRevision> SqlitePolicyStore::Get(int64_t revision) const {
+absl::StatusOr<v1::PolicyRevision> SqlPolicyStore::Get(int64_t revision) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare("SELECT body FROM policy_revisions WHERE revision = ?");
   return ReadOne<v1::PolicyRevision>(row.BindAll(revision), ReadRow, [&] {
@@ -34,7 +34,7 @@ absl::StatusOr<v1::PolicyRevision> SqlitePolicyStore::Get(int64_t revision) cons
   });
 }
 
-absl::StatusOr<v1::PolicyRevision> SqlitePolicyStore::Append(v1::PolicyRevision next, int64_t seen) {
+absl::StatusOr<v1::PolicyRevision> SqlPolicyStore::Append(v1::PolicyRevision next, int64_t seen) {
   next.set_revision(seen + 1);
   next.mutable_set()->set_revision(seen + 1);
   POSTERN_RETURN_IF_ERROR(database_.Write([&](Connection& db) -> absl::Status {
@@ -51,7 +51,7 @@ absl::StatusOr<v1::PolicyRevision> SqlitePolicyStore::Append(v1::PolicyRevision 
   return next;
 }
 
-absl::StatusOr<std::vector<v1::PolicyRevision>> SqlitePolicyStore::List(int64_t before, int limit) const {
+absl::StatusOr<std::vector<v1::PolicyRevision>> SqlPolicyStore::List(int64_t before, int limit) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows =
       reader->Prepare("SELECT body FROM policy_revisions WHERE revision < ? ORDER BY revision DESC LIMIT ?");

@@ -11,7 +11,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 namespace postern::store {
 

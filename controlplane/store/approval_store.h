@@ -2,14 +2,14 @@
 #pragma once
 
 #include "controlplane/approval/approval_store.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 namespace postern::store {
 
-class SqliteApprovalStore : public approval::ApprovalStore {
+class SqlApprovalStore : public approval::ApprovalStore {
  public:
   // `database` outlives the store.
-  explicit SqliteApprovalStore(Database& database) : database_(database) {}
+  explicit SqlApprovalStore(Database& database) : database_(database) {}
 
   absl::StatusOr<approval::Approval> OpenOrJoin(const approval::Approval& fresh, const approval::Waiter& waiter,
                                                 bool* joined) override;

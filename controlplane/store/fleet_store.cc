@@ -1,4 +1,4 @@
-#include "controlplane/store/sqlite/fleet_store.h"
+#include "controlplane/store/fleet_store.h"
 
 #include <string>
 #include <utility>
@@ -75,9 +75,9 @@ absl::Status InsertCertificate(Connection& db, const CertificateRow& certificate
       Blob{certificate.fingerprint}, certificate.sidecar_id, certificate.generation, certificate.expire_time);
 }
 
-class SqliteFleetStore final : public fleet::FleetStore {
+class SqlFleetStore final : public fleet::FleetStore {
  public:
-  explicit SqliteFleetStore(Database* database) : database_(*database) {}
+  explicit SqlFleetStore(Database* database) : database_(*database) {}
 
   absl::Status AddInvite(const Invite& invite) override {
     return database_.Write([&](Connection& db) {
@@ -240,7 +240,8 @@ class SqliteFleetStore final : public fleet::FleetStore {
   absl::Status SaveCatalog(const v1::CatalogSnapshot& snapshot) override {
     return database_.Write([&](Connection& db) {
       return db.Run(
-          "INSERT INTO catalogs (target, database, read_time, body) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+          "INSERT INTO catalogs (target, database, read_time, body) VALUES (?, ?, ?, ?) ON CONFLICT (target, database) "
+          "DO UPDATE SET"
           " read_time = excluded.read_time, body = excluded.body WHERE excluded.read_time >= catalogs.read_time",
           snapshot.target(), snapshot.database(), FromTimestamp(snapshot.read_time()),
           Blob{snapshot.SerializeAsString()});
@@ -270,8 +271,8 @@ class SqliteFleetStore final : public fleet::FleetStore {
 
 }  // namespace
 
-std::unique_ptr<fleet::FleetStore> NewSqliteFleetStore(Database* database) {
-  return std::make_unique<SqliteFleetStore>(database);
+std::unique_ptr<fleet::FleetStore> NewSqlFleetStore(Database* database) {
+  return std::make_unique<SqlFleetStore>(database);
 }
 
 }  // namespace postern::store

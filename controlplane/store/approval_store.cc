@@ -1,10 +1,10 @@
-#include "controlplane/store/sqlite/approval_store.h"
+#include "controlplane/store/approval_store.h"
 
 #include <optional>
 
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/grant_store.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/grant_store.h"
+#include "controlplane/store/rows.h"
 #include "fmt/format.h"
 
 namespace postern::store {
@@ -64,30 +64,30 @@ absl::Status InsertApproval(Connection& db, const Approval& fresh) {
       StoredDeadline(fresh), Blob{body.SerializeAsString()});
 }
 
-absl::StatusOr<Approval> SqliteApprovalStore::OpenOrJoin(const Approval& fresh, const approval::Waiter& waiter,
-                                                         bool* joined) {
+absl::StatusOr<Approval> SqlApprovalStore::OpenOrJoin(const Approval& fresh, const approval::Waiter& waiter,
+                                                      bool* joined) {
   std::optional<Approval> result;
   POSTERN_RETURN_IF_ERROR(database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_ASSIGN_OR_RETURN(const std::optional<std::string> existing, FindJoinable(db, fresh, waiter));
     *joined = existing.has_value();
     if (!existing.has_value()) POSTERN_RETURN_IF_ERROR(InsertApproval(db, fresh));
     const std::string& id = existing.has_value() ? *existing : fresh.id();
-    POSTERN_RETURN_IF_ERROR(
-        db.Run("INSERT INTO approval_waiters(approval_id, session_id, sidecar_id, request_id) "
-               "VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET request_id = excluded.request_id",
-               id, waiter.session_id, waiter.sidecar_id, waiter.request_id));
+    POSTERN_RETURN_IF_ERROR(db.Run(
+        "INSERT INTO approval_waiters(approval_id, session_id, sidecar_id, request_id) "
+        "VALUES (?, ?, ?, ?) ON CONFLICT (approval_id, session_id) DO UPDATE SET request_id = excluded.request_id",
+        id, waiter.session_id, waiter.sidecar_id, waiter.request_id));
     POSTERN_ASSIGN_OR_RETURN(result, ReadById(db, id));
     return absl::OkStatus();
   }));
   return *std::move(result);
 }
 
-absl::StatusOr<Approval> SqliteApprovalStore::Get(std::string_view id) const {
+absl::StatusOr<Approval> SqlApprovalStore::Get(std::string_view id) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   return ReadById(*reader, id);
 }
 
-absl::StatusOr<Approval> SqliteApprovalStore::Replace(const Approval& next, const grant::Grant* also) {
+absl::StatusOr<Approval> SqlApprovalStore::Replace(const Approval& next, const grant::Grant* also) {
   POSTERN_RETURN_IF_ERROR(database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(ReplaceApproval(db, next));
     return also == nullptr ? absl::OkStatus() : ReplaceGrant(db, *also);
@@ -95,7 +95,7 @@ absl::StatusOr<Approval> SqliteApprovalStore::Replace(const Approval& next, cons
   return Approval(next.body(), next.owner(), next.version() + 1);
 }
 
-absl::StatusOr<std::vector<Approval>> SqliteApprovalStore::List(const approval::ApprovalFilter& filter) const {
+absl::StatusOr<std::vector<Approval>> SqlApprovalStore::List(const approval::ApprovalFilter& filter) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Conditions where;
   if (filter.state != v1::APPROVAL_STATE_UNSPECIFIED) where.Add("state = ?", static_cast<int64_t>(filter.state));
@@ -108,7 +108,7 @@ absl::StatusOr<std::vector<Approval>> SqliteApprovalStore::List(const approval::
   return ReadAll<Approval>(rows, ReadRow);
 }
 
-absl::StatusOr<std::vector<Approval>> SqliteApprovalStore::Due(absl::Time now, int limit) const {
+absl::StatusOr<std::vector<Approval>> SqlApprovalStore::Due(absl::Time now, int limit) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows =
       reader->Prepare(fmt::format("SELECT {} FROM approvals WHERE deadline <= ? ORDER BY deadline LIMIT ?", kColumns));
@@ -116,14 +116,14 @@ absl::StatusOr<std::vector<Approval>> SqliteApprovalStore::Due(absl::Time now, i
   return ReadAll<Approval>(rows, ReadRow);
 }
 
-absl::StatusOr<absl::Time> SqliteApprovalStore::NextDeadline() const {
+absl::StatusOr<absl::Time> SqlApprovalStore::NextDeadline() const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare("SELECT min(deadline) FROM approvals WHERE deadline IS NOT NULL");
   if (!row.Step()) return row.status();
   return row.IsNull(0) ? absl::InfiniteFuture() : row.Time(0);
 }
 
-absl::StatusOr<std::vector<approval::Waiter>> SqliteApprovalStore::Waiters(std::string_view id) const {
+absl::StatusOr<std::vector<approval::Waiter>> SqlApprovalStore::Waiters(std::string_view id) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows =
       reader->Prepare("SELECT session_id, sidecar_id, request_id FROM approval_waiters WHERE approval_id = ?");
@@ -133,7 +133,7 @@ absl::StatusOr<std::vector<approval::Waiter>> SqliteApprovalStore::Waiters(std::
   });
 }
 
-absl::StatusOr<Approval> SqliteApprovalStore::RemoveWaiter(const approval::Waiter& waiter, const Approval& if_last) {
+absl::StatusOr<Approval> SqlApprovalStore::RemoveWaiter(const approval::Waiter& waiter, const Approval& if_last) {
   std::optional<Approval> result;
   POSTERN_RETURN_IF_ERROR(database_.Write([&](Connection& db) -> absl::Status {
     POSTERN_RETURN_IF_ERROR(

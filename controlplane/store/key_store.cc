@@ -1,12 +1,12 @@
-#include "controlplane/store/sqlite/key_store.h"
+#include "controlplane/store/key_store.h"
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/rows.h"
 
 namespace postern::store {
 
-absl::Status SqliteKeyStore::InsertFirst(const std::vector<server::ServiceKey>& keys) {
+absl::Status SqlKeyStore::InsertFirst(const std::vector<server::ServiceKey>& keys) {
   return database_.Write([&](Connection& db) -> absl::Status {
     for (const server::ServiceKey& key : keys) {
       Statement existing = db.Prepare("SELECT 1 FROM service_keys WHERE purpose = ? LIMIT 1");
@@ -23,7 +23,7 @@ absl::Status SqliteKeyStore::InsertFirst(const std::vector<server::ServiceKey>& 
   });
 }
 
-absl::StatusOr<std::vector<server::ServiceKey>> SqliteKeyStore::List(std::string_view purpose) const {
+absl::StatusOr<std::vector<server::ServiceKey>> SqlKeyStore::List(std::string_view purpose) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows = reader->Prepare(
       "SELECT id, purpose, public_pem, sealed_private, create_time FROM service_keys WHERE purpose = ? "

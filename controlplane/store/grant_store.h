@@ -1,15 +1,15 @@
 // grant::GrantStore on SQLite.
 #pragma once
 
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 #include "controlplane/token/grant_store.h"
 
 namespace postern::store {
 
-class SqliteGrantStore : public grant::GrantStore {
+class SqlGrantStore : public grant::GrantStore {
  public:
   // `database` outlives the store.
-  explicit SqliteGrantStore(Database& database) : database_(database) {}
+  explicit SqlGrantStore(Database& database) : database_(database) {}
 
   absl::Status Insert(const grant::Grant& grant, const approval::Approval* opened) override;
   absl::StatusOr<grant::Grant> Get(std::string_view id) const override;

@@ -2,14 +2,14 @@
 #pragma once
 
 #include "controlplane/session/session_store.h"
-#include "controlplane/store/sqlite/database.h"
+#include "controlplane/store/database.h"
 
 namespace postern::store {
 
-class SqliteSessionStore : public session::SessionStore {
+class SqlSessionStore : public session::SessionStore {
  public:
   // `database` outlives the store.
-  explicit SqliteSessionStore(Database& database) : database_(database) {}
+  explicit SqlSessionStore(Database& database) : database_(database) {}
 
   absl::Status Save(const v1::Session& session) override;
   absl::Status ReplaceLive(std::string_view sidecar_id, const std::vector<v1::Session>& live, absl::Time now) override;

@@ -1,10 +1,10 @@
-#include "controlplane/store/sqlite/audit_store.h"
+#include "controlplane/store/audit_store.h"
 
 #include <utility>
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
-#include "controlplane/store/sqlite/rows.h"
+#include "controlplane/store/rows.h"
 #include "fmt/format.h"
 #include "google/protobuf/util/time_util.h"
 
@@ -35,9 +35,9 @@ absl::StatusOr<std::optional<ChainHead>> ReadHead(Statement row) {
   return std::nullopt;
 }
 
-class SqliteChange : public audit::AuditStore::Change {
+class SqlChange : public audit::AuditStore::Change {
  public:
-  explicit SqliteChange(Connection& db) : db_(db) {}
+  explicit SqlChange(Connection& db) : db_(db) {}
 
   absl::StatusOr<Frontier> Tree() override { return ReadTree(db_); }
 
@@ -98,7 +98,7 @@ class SqliteChange : public audit::AuditStore::Change {
 };
 
 // What SQL can decide of a filter; Find() looks at the record itself for the rest.
-Conditions ToConditions(const v1::AuditFilter& filter, const audit::AuditStore::Range& range) {
+Conditions ToConditions(EngineKind engine, const v1::AuditFilter& filter, const audit::AuditStore::Range& range) {
   Conditions where;
   where.Add("leaf >= ?", range.from);
   where.Add("leaf < ?", range.end);
@@ -116,8 +116,29 @@ Conditions ToConditions(const v1::AuditFilter& filter, const audit::AuditStore::
     where.Add("leaf IN (SELECT leaf FROM audit_relations WHERE relation = ?)", filter.relation());
   }
   // The statement stands in the record as it is: whoever does not contain the text there does not contain it at all.
-  if (!filter.text().empty()) where.Add("instr(record, CAST(? AS BLOB)) > 0", filter.text());
+  if (!filter.text().empty()) {
+    where.Add(engine == EngineKind::kSqlite ? "instr(record, CAST(? AS BLOB)) > 0" : "position(?::bytea IN record) > 0",
+              filter.text());
+  }
   return where;
+}
+
+// Columns as Find() selects them.
+v1::LoggedRecord ReadRecord(const Statement& row) {
+  v1::LoggedRecord logged;
+  logged.set_leaf_index(row.Int(0));
+  v1::ChainedRecord& chained = *logged.mutable_chained();
+  chained.set_writer(row.Text(1));
+  chained.set_epoch(row.Text(2));
+  chained.set_sequence(row.Int(3));
+  *logged.mutable_ingest_time() = TimeUtil::MicrosecondsToTimestamp(row.Int(4));
+  chained.set_chain_hash(row.Bytes(5));
+  if (row.IsNull(7)) {
+    logged.set_record_hash(row.Bytes(6));
+  } else {
+    chained.set_record(row.Bytes(7));
+  }
+  return logged;
 }
 
 bool HasText(const v1::LoggedRecord& logged, const std::string& text) {
@@ -127,49 +148,45 @@ bool HasText(const v1::LoggedRecord& logged, const std::string& text) {
 
 }  // namespace
 
-absl::Status SqliteAuditStore::Write(const std::function<absl::Status(Change&)>& change) {
+absl::Status SqlAuditStore::Write(const std::function<absl::Status(Change&)>& change) {
   return database_.Write([&change](Connection& db) {
-    SqliteChange sqlite(db);
-    return change(sqlite);
+    SqlChange rows(db);
+    return change(rows);
   });
 }
 
-absl::StatusOr<Frontier> SqliteAuditStore::Tree() const {
+absl::StatusOr<Frontier> SqlAuditStore::Tree() const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   return ReadTree(*reader);
 }
 
-absl::StatusOr<std::vector<v1::LoggedRecord>> SqliteAuditStore::Find(const v1::AuditFilter& filter,
-                                                                     const Range& range) const {
+absl::StatusOr<std::vector<v1::LoggedRecord>> SqlAuditStore::Find(const v1::AuditFilter& filter,
+                                                                  const Range& range) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
-  const Conditions where = ToConditions(filter, range);
-  Statement rows = reader->Prepare(fmt::format(
-      "SELECT leaf, writer, epoch, sequence, ingest_time, chain_hash, record_hash, record FROM audit_leaves{}"
-      " ORDER BY leaf {}",
-      where.Clause(), range.ascending ? "ASC" : "DESC"));
-  where.BindTo(rows);
   std::vector<v1::LoggedRecord> found;
-  while (static_cast<int>(found.size()) < range.limit && rows.Step()) {
-    v1::LoggedRecord logged;
-    logged.set_leaf_index(rows.Int(0));
-    v1::ChainedRecord& chained = *logged.mutable_chained();
-    chained.set_writer(rows.Text(1));
-    chained.set_epoch(rows.Text(2));
-    chained.set_sequence(rows.Int(3));
-    *logged.mutable_ingest_time() = TimeUtil::MicrosecondsToTimestamp(rows.Int(4));
-    chained.set_chain_hash(rows.Bytes(5));
-    if (rows.IsNull(7)) {
-      logged.set_record_hash(rows.Bytes(6));
-    } else {
-      chained.set_record(rows.Bytes(7));
+  Range rest = range;
+  // In pieces: a record may have the text in another field than its statement, so that SQL finds too many.
+  for (bool more = true; more && static_cast<int>(found.size()) < range.limit;) {
+    const int wanted = range.limit - static_cast<int>(found.size());
+    const Conditions where = ToConditions(reader->kind(), filter, rest);
+    Statement rows = reader->Prepare(fmt::format(
+        "SELECT leaf, writer, epoch, sequence, ingest_time, chain_hash, record_hash, record FROM audit_leaves{}"
+        " ORDER BY leaf {} LIMIT ?",
+        where.Clause(), range.ascending ? "ASC" : "DESC"));
+    rows.Bind(where.BindTo(rows), wanted);
+    int read = 0;
+    for (; rows.Step(); ++read) {
+      v1::LoggedRecord logged = ReadRecord(rows);
+      (range.ascending ? rest.from : rest.end) = range.ascending ? logged.leaf_index() + 1 : logged.leaf_index();
+      if (filter.text().empty() || HasText(logged, filter.text())) found.push_back(std::move(logged));
     }
-    if (filter.text().empty() || HasText(logged, filter.text())) found.push_back(std::move(logged));
+    POSTERN_RETURN_IF_ERROR(rows.status());
+    more = read == wanted;
   }
-  POSTERN_RETURN_IF_ERROR(rows.status());
   return found;
 }
 
-absl::StatusOr<std::vector<Digest>> SqliteAuditStore::LeafHashes(int64_t from, int64_t end) const {
+absl::StatusOr<std::vector<Digest>> SqlAuditStore::LeafHashes(int64_t from, int64_t end) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows = reader->Prepare("SELECT leaf_hash FROM audit_leaves WHERE leaf >= ? AND leaf < ? ORDER BY leaf");
   rows.BindAll(from, end);
@@ -183,14 +200,14 @@ absl::StatusOr<std::vector<Digest>> SqliteAuditStore::LeafHashes(int64_t from, i
   return hashes;
 }
 
-absl::Status SqliteAuditStore::AddCheckpoint(const v1::Checkpoint& checkpoint) {
+absl::Status SqlAuditStore::AddCheckpoint(const v1::Checkpoint& checkpoint) {
   return database_.Write([&checkpoint](Connection& db) {
     return db.Run("INSERT INTO audit_checkpoints(tree_size, body) VALUES (?, ?) ON CONFLICT (tree_size) DO NOTHING",
                   checkpoint.tree_size(), Blob{checkpoint.SerializeAsString()});
   });
 }
 
-absl::StatusOr<std::optional<v1::Checkpoint>> SqliteAuditStore::LatestCheckpoint() const {
+absl::StatusOr<std::optional<v1::Checkpoint>> SqlAuditStore::LatestCheckpoint() const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement row = reader->Prepare("SELECT body FROM audit_checkpoints ORDER BY tree_size DESC LIMIT 1");
   if (row.Step()) {
@@ -202,7 +219,7 @@ absl::StatusOr<std::optional<v1::Checkpoint>> SqliteAuditStore::LatestCheckpoint
   return std::nullopt;
 }
 
-absl::StatusOr<std::vector<v1::Checkpoint>> SqliteAuditStore::Checkpoints(int64_t after, int64_t upto) const {
+absl::StatusOr<std::vector<v1::Checkpoint>> SqlAuditStore::Checkpoints(int64_t after, int64_t upto) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows =
       reader->Prepare("SELECT body FROM audit_checkpoints WHERE tree_size > ? AND tree_size <= ? ORDER BY tree_size");
@@ -214,7 +231,7 @@ absl::StatusOr<std::vector<v1::Checkpoint>> SqliteAuditStore::Checkpoints(int64_
   });
 }
 
-absl::Status SqliteAuditStore::AddKey(const v1::AuditKey& key, absl::Time now) {
+absl::Status SqlAuditStore::AddKey(const v1::AuditKey& key, absl::Time now) {
   return database_.Write([&](Connection& db) {
     return db.Run(
         "INSERT INTO audit_keys(key_id, public_key_pem, create_time) VALUES (?, ?, ?)"
@@ -223,7 +240,7 @@ absl::Status SqliteAuditStore::AddKey(const v1::AuditKey& key, absl::Time now) {
   });
 }
 
-absl::StatusOr<std::vector<v1::AuditKey>> SqliteAuditStore::Keys() const {
+absl::StatusOr<std::vector<v1::AuditKey>> SqlAuditStore::Keys() const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   Statement rows = reader->Prepare("SELECT key_id, public_key_pem FROM audit_keys ORDER BY create_time, key_id");
   return ReadAll<v1::AuditKey>(rows, [](Statement& row) -> absl::StatusOr<v1::AuditKey> {
