@@ -13,7 +13,7 @@ bool IsIdentifierPart(unsigned char c) { return IsIdentifierStart(c) || absl::as
 // Walks over tokens as Postgres's scanner does, closely enough for grouping.
 class Shape {
  public:
-  explicit Shape(std::string_view text) : text_(text) {}
+  explicit Shape(std::string_view statement) : text_(statement) {}
 
   uint64_t Hash() {
     while (i_ < text_.size()) Step();
