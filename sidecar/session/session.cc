@@ -108,8 +108,6 @@ void Session::Refuse(const wire::ErrorFields& fatal, std::string_view reason) {
   refused_ = true;
   wire::ErrorFields fields = fatal;
   fields.severity = "FATAL";
-  wire::AppendError(fields, &client_->out());
-  client_->Flush();
   v1::AuditRecord record;
   *record.mutable_time() = ToTimestamp(services_.clock.Now());
   record.set_client_address(peer_.address);
@@ -123,8 +121,10 @@ void Session::Refuse(const wire::ErrorFields& fatal, std::string_view reason) {
   record.set_reason(fields.message);
   record.set_sqlstate(fields.sqlstate);
   record.set_decision("deny");
-  // The client is refused either way.
+  // Recorded before it is told; the client is refused either way.
   [[maybe_unused]] const absl::Status recorded = RecordRefusal(services_.spool, std::move(record));
+  wire::AppendError(fields, &client_->out());
+  client_->Flush();
 }
 
 void Session::RefuseStatus(const absl::Status& status) { Refuse(FatalOf(status), ReasonOf(status)); }
