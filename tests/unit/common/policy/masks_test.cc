@@ -143,6 +143,11 @@ INSTANTIATE_TEST_SUITE_P(
                s->outputs[1].bare = sql::ColumnId{kCustomers, 0};
                s->outputs[1].sources = {};
              }},
+        Leak{"untraceable", "MASKED_IN_EXPRESSION", "where output column 2 (city) comes from cannot be told",
+             [](sql::Statement* s) {
+               s->outputs[1].bare.reset();
+               s->outputs[1].opaque = true;
+             }},
         Leak{"predicate", "MASKED_IN_PREDICATE", "app.customers.email",
              [](sql::Statement* s) {
                s->predicates = {Col("customers.id"), Col("customers.email")};
