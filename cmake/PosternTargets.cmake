@@ -53,7 +53,7 @@ endfunction()
 # postern_library(NAME sidecar_wire SRCS a.cc b.cc DEPS absl::status [FILES_APART | FILES_TOGETHER])
 #   A static library `postern::sidecar_wire` that takes the project's warnings. Headers are included by their path
 #   from the root of the tree ("sidecar/wire/frontend.h"). With POSTERN_UNITY its files are compiled together, which
-#   a quarter of the compiler's time pays for; FILES_APART is for rooms whose files use the same local names,
+#   takes a third of the compiler's time; FILES_APART is for rooms whose files use the same local names,
 #   FILES_TOGETHER for those that are compiled so always.
 function(postern_library)
   cmake_parse_arguments(A "FILES_APART;FILES_TOGETHER" "NAME" "SRCS;DEPS" ${ARGN})

@@ -23,7 +23,7 @@ struct Config {
   // data_dir: folder of the store and of ca.pem. Made with mode 0700 if it is not there. Required.
   std::string data_dir;
 
-  // store: where everything but keys and certificates is kept. `sqlite`: the file postern.db in data_dir. A
+  // store: where everything but the key-encryption key and ca.pem is kept. `sqlite`: the file postern.db in data_dir. A
   // postgresql:// URI: the schema `postern` of that database (PostgreSQL 14 or later), which its user must be able to
   // create; give the password through a PGPASSFILE or keep this file at mode 0600. Default sqlite.
   std::string store = "sqlite";

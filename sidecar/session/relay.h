@@ -106,7 +106,6 @@ class Relay {
   reactor::Task<bool> HandleFunctionCall(wire::Message message);
   reactor::Task<bool> ForwardQuery(std::string_view whole, std::shared_ptr<Execution> execution);
   reactor::Task<bool> ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Execution> execution);
-  void FinishLimited(Execution* execution);
   reactor::Task<bool> DenySimple(std::shared_ptr<const wire::ErrorFields> denial);
   void SendMarkerQuery(std::shared_ptr<const wire::ErrorFields> denial);
   // Messages while the server reads a COPY from the client, and stray ones. False: need more bytes.
@@ -133,9 +132,8 @@ class Relay {
   reactor::Task<HoldResult> HoldOne(Held* held);
   reactor::Task<HoldResult> ClaimOne(Held* held);
   v1::RequestStatementApprovalRequest ApprovalRequest(const Held& held) const;
-  void Withdraw(const Held& held, std::string_view reason);
-  // The same when the client is gone: after the policies' `on_disconnect`, in which it may come back and join.
-  void WithdrawLater(const Held& held);
+  // `after`: for a client that is gone, the policies' `on_disconnect`, in which it may come back and join.
+  void Withdraw(const Held& held, std::string_view reason, absl::Duration after = absl::ZeroDuration());
 
   // --- relay_backend.cc ---
   // Handles what has arrived: `bytes`, after what is kept of the last call. False: the session is over.
@@ -154,6 +152,8 @@ class Relay {
   bool OriginMismatch(const absl::Status& status);
   bool Unexpected(const wire::Message& message);
   void FinishExecution(Execution* execution, std::string_view outcome);
+  // The same by what the server answered: completed, cancelled or failed.
+  void FinishAnswered(Execution* execution);
   void ToClient(std::string_view bytes);
   Execution* FrontExecution();
   // True if the bytes of rows and COPY data of the front go to the client as they are.

@@ -382,10 +382,7 @@ bool Relay::OnReady(const wire::Message& message) {
   }
   // What is withheld has its outcome with the COMMIT, which may fail.
   if (front.execution != nullptr && !front.withhold) {
-    Execution* execution = front.execution.get();
-    FinishExecution(execution, execution->sqlstate.empty()      ? "completed"
-                               : execution->sqlstate == "57014" ? "cancelled"
-                                                                : "failed");
+    FinishAnswered(front.execution.get());
   }
   if (front.withhold) {
     withheld_ready_ = std::string(message.whole);
@@ -510,6 +507,12 @@ bool Relay::OnOurs(const wire::Message& message) {
 
 void Relay::FinishExecution(Execution* execution, std::string_view outcome) {
   if (!std::exchange(execution->finished, true)) audit_.Outcome(*execution, outcome);
+}
+
+void Relay::FinishAnswered(Execution* execution) {
+  FinishExecution(execution, execution->sqlstate.empty()      ? "completed"
+                             : execution->sqlstate == "57014" ? "cancelled"
+                                                              : "failed");
 }
 
 }  // namespace postern::session

@@ -217,12 +217,6 @@ Task<bool> Relay::ForwardQuery(std::string_view whole, std::shared_ptr<Execution
   co_return true;
 }
 
-void Relay::FinishLimited(Execution* execution) {
-  FinishExecution(execution, execution->sqlstate.empty()      ? "completed"
-                             : execution->sqlstate == "57014" ? "cancelled"
-                                                              : "failed");
-}
-
 // A statement that may change only so many rows. It runs inside a transaction, ours or the client's, and its success is
 // told only after it is known to be within the limit and, if the transaction is ours, committed.
 Task<bool> Relay::ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Execution> execution) {
@@ -264,7 +258,7 @@ Task<bool> Relay::ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Ex
                                                       execution->rows, *execution->rows_max),
                                           "Narrow its WHERE clause."));
   if (!own_transaction) {
-    FinishLimited(execution.get());
+    FinishAnswered(execution.get());
     if (over) {
       SendMarkerQuery(refusal);
     } else {
@@ -283,7 +277,7 @@ Task<bool> Relay::ForwardLimitedQuery(std::string_view whole, std::shared_ptr<Ex
     execution->sqlstate = ended.sqlstate;
     execution->error = ended.message;
   }
-  FinishLimited(execution.get());
+  FinishAnswered(execution.get());
   if (over) {
     wire::AppendError(*refusal, &client_.out());
   } else if (commit && !ended.ok) {

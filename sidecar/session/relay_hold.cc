@@ -122,26 +122,19 @@ v1::RequestStatementApprovalRequest Relay::ApprovalRequest(const Held& held) con
   return request;
 }
 
-void Relay::Withdraw(const Held& held, std::string_view reason) {
+void Relay::Withdraw(const Held& held, std::string_view reason, absl::Duration after) {
   if (held.approval.id().empty() || held.claimed) return;
   v1::WithdrawApprovalRequest request;
   request.set_id(held.approval.id());
   request.set_session_id(info_.id);
   request.set_reason(std::string(reason));
-  services_.uplink.WithdrawApproval(request);
-  audit_.Hold(*held.execution, held.approval, "withdrawn");
-}
-
-void Relay::WithdrawLater(const Held& held) {
-  const int64_t seconds = info_.terms.on_disconnect_seconds;
-  if (seconds <= 0) return Withdraw(held, "client disconnected");
-  if (held.approval.id().empty() || held.claimed) return;
-  v1::WithdrawApprovalRequest request;
-  request.set_id(held.approval.id());
-  request.set_session_id(info_.id);
-  request.set_reason("client disconnected");
+  if (after <= absl::ZeroDuration()) {
+    services_.uplink.WithdrawApproval(request);
+    audit_.Hold(*held.execution, held.approval, "withdrawn");
+    return;
+  }
   // The session is over by then. Without the sidecar, the request ends at its own expiry.
-  loop_.After(absl::Seconds(seconds), [&uplink = services_.uplink, request] { uplink.WithdrawApproval(request); });
+  loop_.After(after, [&uplink = services_.uplink, request] { uplink.WithdrawApproval(request); });
   audit_.Hold(*held.execution, held.approval, "left open");
 }
 
@@ -173,12 +166,13 @@ Task<Relay::HoldResult> Relay::Hold(std::vector<Held> held) {
     result.approval_ids = std::move(ids);
     co_return result;
   }
+  const bool left = ended_ && end_reason_ == "client";
   for (const Held& one : held) {
-    if (ended_ && end_reason_ == "client") {
-      WithdrawLater(one);
-      continue;
+    if (left) {
+      Withdraw(one, "client disconnected", absl::Seconds(info_.terms.on_disconnect_seconds));
+    } else {
+      Withdraw(one, result.outcome == HoldResult::Outcome::kJudgeAgain ? "policy or schema changed" : "not executed");
     }
-    Withdraw(one, result.outcome == HoldResult::Outcome::kJudgeAgain ? "policy or schema changed" : "not executed");
   }
   co_return result;
 }
