@@ -28,6 +28,11 @@ def message(kind, body=b""):
     return kind + struct.pack("!i", len(body) + 4) + body
 
 
+def contents(path):
+    with open(path, "rb") as file:
+        return file.read()
+
+
 class Wire:
     """A connection of bytes."""
 
@@ -256,7 +261,7 @@ class Process(ProtocolTest):
                 wire.tls(context)
                 return wire.socket.getpeercert(binary_form=True)
 
-        keep = {name: open(os.path.join(folder, name), "rb").read() for name in ("server.pem", "server.key")}
+        keep = {name: contents(os.path.join(folder, name)) for name in ("server.pem", "server.key")}
         with self.connect() as connection:
             before = presented()
             try:
@@ -277,11 +282,16 @@ class Process(ProtocolTest):
                     with open(os.path.join(folder, name), "wb") as file:
                         file.write(data)
                 os.kill(pid, signal.SIGHUP)
+                # The next test's clients trust the old certificate only.
+                deadline = time.monotonic() + 10
+                while presented() != before:
+                    self.assertLess(time.monotonic(), deadline)
+                    time.sleep(0.02)
 
     def wait_log(self, text):
         deadline = time.monotonic() + 10
         path = os.path.join(self.stack.dir, "log/sidecar.log")
-        while text not in open(path, encoding="utf-8", errors="replace").read():
+        while text.encode() not in contents(path):
             self.assertLess(time.monotonic(), deadline, text)
             time.sleep(0.05)
 
