@@ -235,8 +235,7 @@ class Analyzer {
   // The values of a relation come to be under another name: they count as stored.
   void NoteMoved(const Relation* relation);
 
-  // --- ddl.cc: everything else
-  // ----------------------------------------------------------------------------------------
+  // --- ddl.cc: everything else ------------------------------------------------------------------------------------
   void CreateSchema(const ::Node* node);
   void CreateRule(const ::Node* node);
   void CreateTrigger(const ::Node* node);
@@ -247,6 +246,7 @@ class Analyzer {
   void Rename(const ::Node* node);
   void AlterSchemaOf(const ::Node* node);
   void AlterOwner(const ::Node* node);
+  void AlterDepends(const ::Node* node);
   void Comment(const ::Node* node);
   void Grant(const ::Node* node);
   void Define(const ::Node* node);

@@ -157,6 +157,48 @@ QualifiedName SimpleName(const ::Node* node) {
       return {{}, View(As<::AlterForeignServerStmt>(node)->servername)};
     case T_ImportForeignSchemaStmt:
       return {{}, View(As<::ImportForeignSchemaStmt>(node)->server_name)};
+    case T_CreateEventTrigStmt:
+      return {{}, View(As<::CreateEventTrigStmt>(node)->trigname)};
+    case T_AlterEventTrigStmt:
+      return {{}, View(As<::AlterEventTrigStmt>(node)->trigname)};
+    case T_CreateFdwStmt:
+      return {{}, View(As<::CreateFdwStmt>(node)->fdwname)};
+    case T_AlterFdwStmt:
+      return {{}, View(As<::AlterFdwStmt>(node)->fdwname)};
+    case T_CreateUserMappingStmt:
+      return {{}, View(As<::CreateUserMappingStmt>(node)->servername)};
+    case T_AlterUserMappingStmt:
+      return {{}, View(As<::AlterUserMappingStmt>(node)->servername)};
+    case T_DropUserMappingStmt:
+      return {{}, View(As<::DropUserMappingStmt>(node)->servername)};
+    case T_CreateTableSpaceStmt:
+      return {{}, View(As<::CreateTableSpaceStmt>(node)->tablespacename)};
+    case T_AlterTableSpaceOptionsStmt:
+      return {{}, View(As<::AlterTableSpaceOptionsStmt>(node)->tablespacename)};
+    case T_DropTableSpaceStmt:
+      return {{}, View(As<::DropTableSpaceStmt>(node)->tablespacename)};
+    case T_CreatePLangStmt:
+      return {{}, View(As<::CreatePLangStmt>(node)->plname)};
+    case T_CreateAmStmt:
+      return {{}, View(As<::CreateAmStmt>(node)->amname)};
+    case T_CreateConversionStmt:
+      return SplitName(As<::CreateConversionStmt>(node)->conversion_name);
+    case T_CreateOpClassStmt:
+      return SplitName(As<::CreateOpClassStmt>(node)->opclassname);
+    case T_CreateOpFamilyStmt:
+      return SplitName(As<::CreateOpFamilyStmt>(node)->opfamilyname);
+    case T_AlterOpFamilyStmt:
+      return SplitName(As<::AlterOpFamilyStmt>(node)->opfamilyname);
+    case T_AlterOperatorStmt:
+      return SplitName(As<::AlterOperatorStmt>(node)->opername->objname);
+    case T_AlterTSDictionaryStmt:
+      return SplitName(As<::AlterTSDictionaryStmt>(node)->dictname);
+    case T_AlterTSConfigurationStmt:
+      return SplitName(As<::AlterTSConfigurationStmt>(node)->cfgname);
+    case T_AlterCollationStmt:
+      return SplitName(As<::AlterCollationStmt>(node)->collname);
+    case T_AlterStatsStmt:
+      return SplitName(As<::AlterStatsStmt>(node)->defnames);
     case T_CreateEnumStmt:
       return SplitName(As<::CreateEnumStmt>(node)->typeName);
     case T_AlterEnumStmt:
@@ -407,6 +449,19 @@ void Analyzer::AlterOwner(const ::Node* node) {
   }
   NoteObject(Operation::kAlter, alter->objectType, alter->object);
   NoteObject(Operation::kGrant, alter->objectType, alter->object);
+}
+
+// DEPENDS ON EXTENSION: dropping the extension drops the object.
+void Analyzer::AlterDepends(const ::Node* node) {
+  const auto* alter = As<::AlterObjectDependsStmt>(node);
+  result_.tag = TagOf("ALTER", alter->objectType);
+  result_.outputs_known = true;
+  if (alter->relation != nullptr && alter->objectType != OBJECT_INDEX) {
+    NoteRelation(OperationOn(alter->objectType, Operation::kAlter), alter->relation, false);
+  } else {
+    NoteObject(Operation::kAlter, alter->objectType, alter->object);
+  }
+  NoteNamed(Operation::kExtension, alter->extname == nullptr ? "" : View(alter->extname->sval));
 }
 
 void Analyzer::Comment(const ::Node* node) {

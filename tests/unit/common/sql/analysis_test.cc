@@ -42,31 +42,12 @@ class AnalysisTest : public testing::Test {
   AnalysisOptions options_;
 };
 
-TEST(NodeTable, EveryTagOfTheGrammarHasARow) {
-  const auto check = [](int first, int last) {
-    for (int tag = first; tag <= last; ++tag) {
-      EXPECT_NE(internal::RoleOf(static_cast<::NodeTag>(tag)), internal::NodeRole::kUnlisted) << "node tag " << tag;
-    }
-  };
-  // Tags of a raw tree are those of primnodes.h and parsenodes.h.
-  check(T_Alias, T_IntoClause);
-  check(T_RawStmt, T_AlterStatsStmt);
-  check(T_A_Expr, T_PublicationTable);
+// Of other parts of the server: what a raw tree never holds is refused where it is met.
+TEST(NodeTable, OtherTagsHaveNoRow) {
   EXPECT_EQ(internal::RoleOf(T_Invalid), internal::NodeRole::kUnlisted);
   EXPECT_EQ(internal::RoleOf(T_IdentifySystemCmd), internal::NodeRole::kUnlisted);
-}
-
-TEST(NodeTable, EveryStatementHasAHandlerAndATag) {
-  int statements = 0;
-  for (int tag = T_RawStmt; tag <= T_AlterStatsStmt; ++tag) {
-    if (internal::RoleOf(static_cast<::NodeTag>(tag)) != internal::NodeRole::kStatement) continue;
-    const internal::StatementRow* row = internal::StatementRowOf(static_cast<::NodeTag>(tag));
-    ASSERT_NE(row, nullptr) << tag;
-    EXPECT_NE(row->handler, nullptr) << tag;
-    EXPECT_FALSE(row->tag.empty()) << tag;
-    ++statements;
-  }
-  EXPECT_GT(statements, 100);
+  EXPECT_EQ(internal::RoleOf(static_cast<::NodeTag>(-1)), internal::NodeRole::kUnlisted);
+  EXPECT_EQ(internal::RoleOf(static_cast<::NodeTag>(100000)), internal::NodeRole::kUnlisted);
 }
 
 TEST(Operations, NamesGoBothWays) {
