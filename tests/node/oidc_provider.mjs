@@ -97,6 +97,11 @@ function misbehave(request, response) {
   return true;
 }
 
+// Debian 12's Node joins the headers into one; a comma within an Expires is followed by no name.
+function setCookies(headers) {
+  return headers.getSetCookie?.() ?? (headers.get('set-cookie') ?? '').split(/,(?=\s*[^\s;,=]+=)/).map((line) => line.trim());
+}
+
 // A browser as far as the flow needs one: cookies, no scripts, redirects followed by hand.
 class Browser {
   cookies = new Map();
@@ -104,7 +109,7 @@ class Browser {
   async request(url, options = {}) {
     const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
     const response = await fetch(url, { redirect: 'manual', ...options, headers: { cookie, ...options.headers } });
-    for (const line of response.headers.getSetCookie()) {
+    for (const line of setCookies(response.headers)) {
       const [name, ...value] = line.split(';')[0].split('=');
       this.cookies.set(name, value.join('='));
     }
