@@ -15,7 +15,8 @@ TEST_PACKAGES="
   clang clang-format clang-tidy libclang-rt-14-dev
   python3 python3-psycopg python3-asyncpg python3-pyodbc odbc-postgresql
   libpostgresql-jdbc-java openjdk-17-jdk-headless libdbd-pg-perl
-  golang-go golang-github-jackc-pgx-v4-dev"
+  golang-go golang-github-jackc-pgx-v4-dev
+  sqlsmith"
 
 # Of tests/bench/run, beside the above.
 BENCH_PACKAGES="pgbouncer haproxy python3 libpq5"
