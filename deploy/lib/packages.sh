@@ -16,7 +16,7 @@ TEST_PACKAGES="
   python3 python3-psycopg python3-asyncpg python3-pyodbc odbc-postgresql
   libpostgresql-jdbc-java openjdk-17-jdk-headless libdbd-pg-perl
   golang-go golang-github-jackc-pgx-v4-dev
-  sqlsmith"
+  sqlsmith python3-sqlalchemy python3-psycopg2"
 
 # Of tests/bench/run, beside the above.
 BENCH_PACKAGES="pgbouncer haproxy python3 libpq5"
