@@ -207,6 +207,10 @@ struct Statement {
   Shape shape;
   // Constants of the text that are written to columns (INSERT VALUES, SET x = 'const'), for refusing mask sentinels.
   std::vector<std::string> written_constants;
+  // Where in the message the constants stand whose content the above depends on (but for `written_constants`): names
+  // of sequences, ordinals, LIMIT. Sorted. Complete for SELECT, INSERT, UPDATE, DELETE and MERGE only. Of any other
+  // constant no more than its kind was looked at, so a text that differs in those is judged alike.
+  std::vector<int> read_constants;
 
   TransactionAction transaction = TransactionAction::kNone;
   std::string savepoint;

@@ -144,6 +144,7 @@ void Analyzer::Finish() {
   // EXECUTE and FETCH have copied those of their definition.
   result_.stored.insert(result_.stored.end(), stored_.begin(), stored_.end());
   result_.computed.insert(result_.computed.end(), computed_.begin(), computed_.end());
+  std::sort(result_.read_constants.begin(), result_.read_constants.end());
   SortUnique(&result_.predicates);
   SortUnique(&result_.equality_only_predicates);
   SortUnique(&result_.stored);

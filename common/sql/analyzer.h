@@ -103,6 +103,10 @@ class Analyzer {
   const Cte* FindCte(const Scope& scope, std::string_view name);
 
   // --- expression.cc ----------------------------------------------------------------------------------------------
+  // ConstantText(), where the result decides something: the text of a string constant.
+  std::optional<std::string> ReadConstant(const ::Node* node);
+  // The content of `node`, if it is a constant, is looked at.
+  void NoteConstantRead(const ::Node* node);
   // Makes `out` depend on all that the expression reads.
   void Expression(const ::Node* node, const Scope& scope, Flow* out);
   // The flow of a value; keeps `bare` when it is a column and nothing else.

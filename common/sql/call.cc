@@ -162,7 +162,7 @@ void Analyzer::CallBuiltin(const ::FuncCall* call, std::string_view name, const 
       return;
     case BuiltinClass::kNotify: {
       const Items args(call->args);
-      const std::optional<std::string> channel = args.empty() ? std::nullopt : ConstantText(args[0]);
+      const std::optional<std::string> channel = args.empty() ? std::nullopt : ReadConstant(args[0]);
       NoteNamed(Operation::kNotify, channel.value_or(""), ObjectKind::kOther, call->location);
       NoteStored(arguments);
       return;
@@ -181,7 +181,7 @@ void Analyzer::CallBuiltin(const ::FuncCall* call, std::string_view name, const 
 void Analyzer::CallSequence(const ::FuncCall* call, std::string_view name, bool write, const Flow& arguments) {
   const Items args(call->args);
   NoteStored(arguments);
-  const std::optional<std::string> text = args.empty() ? std::nullopt : ConstantText(args[0]);
+  const std::optional<std::string> text = args.empty() ? std::nullopt : ReadConstant(args[0]);
   std::string schema;
   std::string sequence;
   if (!text.has_value() || !SplitRegclass(*text, &schema, &sequence)) {
@@ -197,8 +197,8 @@ void Analyzer::CallSetConfig(const ::FuncCall* call, const Flow& arguments) {
   NoteStored(arguments);
   bool constant = args.size() == 3 && nodeTag(args[2]) == T_A_Const && !As<::A_Const>(args[2])->isnull &&
                   nodeTag(&As<::A_Const>(args[2])->val.node) == T_Boolean;
-  const std::optional<std::string> setting = constant ? ConstantText(args[0]) : std::nullopt;
-  const std::optional<std::string> value = constant ? ConstantText(args[1]) : std::nullopt;
+  const std::optional<std::string> setting = constant ? ReadConstant(args[0]) : std::nullopt;
+  const std::optional<std::string> value = constant ? ReadConstant(args[1]) : std::nullopt;
   if (!setting.has_value() || !value.has_value()) {
     EffectIndex(Operation::kUnsafeFunction, ObjectKind::kFunction, "pg_catalog", "set_config", 0, false,
                 call->location);

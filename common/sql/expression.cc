@@ -102,6 +102,17 @@ std::optional<std::string> ConstantText(const ::Node* node) {
   return std::string(View(constant->val.sval.sval));
 }
 
+void Analyzer::NoteConstantRead(const ::Node* node) {
+  while (node != nullptr && nodeTag(node) == T_TypeCast) node = As<::TypeCast>(node)->arg;
+  if (node == nullptr || nodeTag(node) != T_A_Const) return;
+  result_.read_constants.push_back(As<::A_Const>(node)->location);
+}
+
+std::optional<std::string> Analyzer::ReadConstant(const ::Node* node) {
+  NoteConstantRead(node);
+  return ConstantText(node);
+}
+
 void Analyzer::Expression(const ::Node* node, const Scope& scope, Flow* out) {
   if (node == nullptr) return;
   const Depth depth(this);

@@ -7,7 +7,13 @@
 namespace postern::sql::internal {
 namespace {
 
-// True if all of `text` is well-formed UTF-8 (no overlong forms, no surrogates) and holds no NUL.
+absl::Status TooComplex(std::string_view message) {
+  return Error(absl::StatusCode::kInvalidArgument, "STATEMENT_TOO_COMPLEX", message,
+               "Split the statement into smaller ones.");
+}
+
+}  // namespace
+
 bool IsPlainUtf8(std::string_view text) {
   size_t i = 0;
   while (i < text.size()) {
@@ -31,13 +37,6 @@ bool IsPlainUtf8(std::string_view text) {
   }
   return true;
 }
-
-absl::Status TooComplex(std::string_view message) {
-  return Error(absl::StatusCode::kInvalidArgument, "STATEMENT_TOO_COMPLEX", message,
-               "Split the statement into smaller ones.");
-}
-
-}  // namespace
 
 ParsedText::~ParsedText() {
   if (memory_ != nullptr) pg_query_exit_memory_context(static_cast<MemoryContext>(memory_));

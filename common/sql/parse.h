@@ -33,6 +33,9 @@ class ParsedText {
   const ::List* tree_ = nullptr;
 };
 
+// True if all of `text` is well-formed UTF-8 (no overlong forms, no surrogates) and holds no NUL.
+bool IsPlainUtf8(std::string_view text);
+
 // 64-bit hash of the text's tokens with literals, parameters, comments and white space left out. For grouping alike
 // statements in audit and metrics; nothing is decided by it.
 uint64_t Fingerprint(std::string_view text);

@@ -228,6 +228,7 @@ void Analyzer::Key(const ::Node* node, const Scope& scope, const Rows& rows, boo
     for (const ::Node* item : Items(As<::GroupingSet>(node)->content)) Key(item, scope, rows, input_first);
     return;
   }
+  NoteConstantRead(node);
   const int ordinal = Ordinal(node);
   if (ordinal > 0) {
     if (static_cast<size_t>(ordinal) <= rows.columns.size()) {

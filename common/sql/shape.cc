@@ -91,6 +91,7 @@ void Analyzer::EqualityColumns(const ::Node* where, const Range& range) {
 void Analyzer::NoteShape(const ::Node* where, const Range* target, const ::Node* limit) {
   result_.shape.has_where = NamesColumn(where);
   if (target != nullptr) EqualityColumns(where, *target);
+  NoteConstantRead(limit);
   if (limit == nullptr || nodeTag(limit) != T_A_Const) return;
   const auto* constant = As<::A_Const>(limit);
   if (!constant->isnull && nodeTag(&constant->val.node) == T_Integer) result_.shape.limit = constant->val.ival.ival;

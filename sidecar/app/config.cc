@@ -116,6 +116,9 @@ absl::StatusOr<Config> Parse(const Reader& reader, const YAML::Node& root) {
       {"startup", reader.Duration(&gateway.limits.startup_deadline)},
       {"upstream", reader.Duration(&gateway.limits.upstream_timeout)},
       {"max_message", reader.Number(&gateway.limits.max_message_bytes, 1 << 16, 1 << 30)}};
+  const std::map<std::string, Take> warm = {{"connections", reader.Number(&gateway.warm.connections, 0, 10'000)},
+                                            {"idle", reader.Duration(&gateway.warm.idle)},
+                                            {"age", reader.Duration(&gateway.warm.age)}};
   const std::map<std::string, Take> spool = {
       {"max_bytes", reader.Number(&config.spool_max_bytes, 64 << 20, int64_t{1} << 46)}};
   const auto log_level = [&](const YAML::Node& node) {
@@ -135,6 +138,7 @@ absl::StatusOr<Config> Parse(const Reader& reader, const YAML::Node& root) {
                                       {"advertise", map("advertise", advertise)},
                                       {"threads", reader.Number(&gateway.threads, 1, 256)},
                                       {"limits", map("limits", limits)},
+                                      {"warm", map("warm", warm)},
                                       {"spool", map("spool", spool)},
                                       {"metrics", reader.Text(&config.metrics_address)},
                                       {"log_level", log_level},

@@ -15,6 +15,10 @@
 //     startup: 10s                      # from connect to password
 //     upstream: 10s                     # the server's log-in
 //     max_message: 67108864             # bytes of one client message
+//   warm:                               # connections kept for the next session of the same role (session/warm_pool.h)
+//     connections: 8                    # of one event loop; 0: each session opens its own
+//     idle: 30s                         # how long one waits; DROP DATABASE may have to wait for it
+//     age: 10m                          # none is used for longer
 //   spool: {max_bytes: 1073741824}      # statements are refused when this much waits for the control plane
 //   metrics: 127.0.0.1:9465             # plain HTTP; absent: none
 //   log_level: info                     # debug, info, warning, error

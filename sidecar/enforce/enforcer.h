@@ -63,10 +63,17 @@ struct Plan {
   // SessionState: it changes settings, the catalog, prepared statements, cursors, or ends a transaction. (Within one
   // simple Query, analysis itself carries such changes from statement to statement, or refuses.)
   bool barrier = false;
+  // It depends on names that only the session has (prepared statements, cursors), or was made without a catalog: it
+  // holds for this moment.
+  bool local = false;
+  // Set: texts of the same shape whose literals at these places (of TextShape::literals) are the same are judged alike.
+  std::optional<std::vector<uint32_t>> read_literals;
   // For audit and approvals.
   std::vector<std::string> effects;
   std::vector<std::string> masks;
   std::string fingerprint;
+  // What AppendJudgement() says of it when it is allowed without an approval.
+  std::string allowed_record;
   int64_t policy_revision = 0;
   uint64_t catalog_generation = 0;
 
@@ -93,7 +100,9 @@ class Enforcer {
   uint64_t catalog_generation() const;
 
   // Judges `text` under `policy` for the session as the server last confirmed it. Cheap when cached: a hash and a
-  // look-up. Plans that depend on session-local names (prepared statements, cursors) are not cached.
+  // look-up. A statement on rows that is allowed serves all texts of its shape (common/sql/literals.h), so Plan::text
+  // may differ from `text` in literals. Plans that depend on session-local names (prepared statements, cursors) are not
+  // cached.
   std::shared_ptr<const Plan> Judge(const SessionIdentity& identity, const SessionState& state,
                                     const policy::CompiledPolicy& policy, std::string_view text);
 
@@ -179,6 +188,8 @@ class SessionState : public sql::SessionView {
   void OnQueryStart();
   void OnReadyForQuery(char status);  // 'I', 'T', 'E': commits or reverts what the transaction changed
   void OnParameterStatus(std::string_view name, std::string_view value);
+  // The parameter's value as last reported; empty if it never was.
+  std::string_view reported(std::string_view name) const;
   char transaction_status() const { return status_; }
 
   // search_path and role as confirmed; set by start-up.
@@ -197,6 +208,8 @@ class SessionState : public sql::SessionView {
   absl::Status CheckReportedSettings() const;
   // Hash of what plans depend on: search_path, role.
   uint64_t meaning_digest() const;
+  // Another number whenever one of those, or whether they are certain, may have changed.
+  uint64_t meaning_version() const;
 
   // True while the open transaction holds a change of the catalog that no other session can see: Judge refuses to
   // resolve names meanwhile.

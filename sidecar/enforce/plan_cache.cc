@@ -9,15 +9,16 @@ namespace postern::sidecar {
 namespace {
 
 uint64_t HashOf(const PlanKey& key) {
-  return absl::HashOf(key.identity, key.meaning, key.policy_revision, key.catalog_generation, AbslView(key.text));
+  return absl::HashOf(key.identity, key.meaning, key.policy_revision, key.catalog_generation, AbslView(key.text),
+                      key.shaped);
 }
 
 // What a plan takes, more or less.
-size_t BytesOf(const Plan& plan) {
+size_t BytesOf(const PlanKey& key, const Plan& plan) {
   constexpr size_t kPlan = 2048;
   constexpr size_t kStatement = 2048;
   const size_t statements = plan.analysis == nullptr ? 0 : plan.analysis->statements.size();
-  return kPlan + 2 * plan.text.size() + statements * kStatement;
+  return kPlan + 2 * (plan.text.size() + key.text.size()) + statements * kStatement;
 }
 
 }  // namespace
@@ -28,8 +29,8 @@ std::list<PlanCache::Entry>::iterator PlanCache::Shard::Find(uint64_t hash, cons
   for (auto [it, end] = index.equal_range(hash); it != end; ++it) {
     const Entry& entry = *it->second;
     if (entry.identity == key.identity && entry.policy_revision == key.policy_revision &&
-        entry.catalog_generation == key.catalog_generation && entry.plan->text == key.text && entry.role == key.role &&
-        entry.search_path == *key.search_path) {
+        entry.catalog_generation == key.catalog_generation && entry.text == key.text && entry.shaped == key.shaped &&
+        entry.role == key.role && entry.search_path == *key.search_path) {
       return it->second;
     }
   }
@@ -58,15 +59,15 @@ std::shared_ptr<const Plan> PlanCache::Find(const PlanKey& key) {
 }
 
 void PlanCache::Insert(const PlanKey& key, std::shared_ptr<const Plan> plan) {
-  const size_t bytes = BytesOf(*plan);
+  const size_t bytes = BytesOf(key, *plan);
   if (bytes > shard_bytes_ / 4) return;
   const uint64_t hash = HashOf(key);
   Shard& shard = ShardOf(hash);
   absl::MutexLock lock(&shard.mu);
   // Two sessions may have judged the same text at once.
   if (shard.Find(hash, key) != shard.entries.end()) return;
-  shard.entries.push_front({hash, key.identity, key.policy_revision, key.catalog_generation, *key.search_path,
-                            std::string(key.role), std::move(plan), bytes});
+  shard.entries.push_front({hash, key.identity, key.policy_revision, key.catalog_generation, std::string(key.text),
+                            key.shaped, *key.search_path, std::string(key.role), std::move(plan), bytes});
   shard.index.emplace(hash, shard.entries.begin());
   shard.bytes += bytes;
   while (shard.bytes > shard_bytes_) shard.Erase(std::prev(shard.entries.end()));

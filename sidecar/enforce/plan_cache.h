@@ -17,7 +17,7 @@
 namespace postern::sidecar {
 
 // All that a plan depends on. Text, search_path and role are compared in full, since a session chooses them; the
-// identity by its digest, which comes from a signed grant.
+// identity by its digest, which comes from a signed grant. `text` is a statement's, or the key of a shape.
 struct PlanKey {
   uint64_t identity = 0;
   uint64_t meaning = 0;
@@ -26,6 +26,7 @@ struct PlanKey {
   std::string_view text;
   const std::vector<std::string>* search_path = nullptr;
   std::string_view role;
+  bool shaped = false;  // `text` is the key of a shape
 };
 
 // Least recently used, in shards. Thread-safe.
@@ -47,6 +48,8 @@ class PlanCache {
     uint64_t identity;
     int64_t policy_revision;
     uint64_t catalog_generation;
+    std::string text;
+    bool shaped;
     std::vector<std::string> search_path;
     std::string role;
     std::shared_ptr<const Plan> plan;

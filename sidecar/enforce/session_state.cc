@@ -81,6 +81,7 @@ struct SessionState::Impl {
   bool catalog_change_due = false;
   bool terms_uncertain = false;
   uint64_t digest = 0;
+  std::optional<uint64_t> computed_for;  // version of `settings` that search_path, role and digest follow from
 
   void EndTransaction(bool committed) {
     if (committed) {
@@ -178,6 +179,8 @@ SessionState::SessionState() : impl_(std::make_unique<Impl>()) { SetDefaults({"$
 SessionState::~SessionState() = default;
 
 void SessionState::Recompute() {
+  if (impl_->computed_for == impl_->settings.version()) return;
+  impl_->computed_for = impl_->settings.version();
   const std::optional<std::string> path = impl_->settings.Get("search_path");
   search_path = path ? sql::SplitSearchPath(*path) : impl_->default_path;
   role = impl_->settings.Get("role").value_or(impl_->default_role);
@@ -244,6 +247,13 @@ void SessionState::ConfirmTerms() { impl_->terms_uncertain = false; }
 
 void SessionState::OnStatementComplete(const sql::Statement& statement, const Plan& plan, size_t index,
                                        std::string_view command_tag) {
+  if (statement.unanalysable.has_value()) {
+    // It ran where policy allows whatever it may be, and may have changed anything.
+    impl_->settings.MarkPathUncertain();
+    impl_->settings.MarkCatalogChanged();
+    impl_->terms_uncertain = true;
+    return Recompute();
+  }
   impl_->Transaction(statement, command_tag);
   impl_->Settings(statement);
   impl_->Names(statement, plan);
@@ -284,9 +294,15 @@ void SessionState::OnParameterStatus(std::string_view name, std::string_view val
   }
 }
 
+std::string_view SessionState::reported(std::string_view name) const {
+  const auto it = impl_->reported.find(name);
+  return it == impl_->reported.end() ? std::string_view() : std::string_view(it->second);
+}
+
 void SessionState::SetDefaults(std::vector<std::string> path, std::string default_role) {
   impl_->default_path = std::move(path);
   impl_->default_role = std::move(default_role);
+  impl_->computed_for.reset();
   Recompute();
 }
 
@@ -343,6 +359,7 @@ absl::Status SessionState::CheckReportedSettings() const {
 }
 
 uint64_t SessionState::meaning_digest() const { return impl_->digest; }
+uint64_t SessionState::meaning_version() const { return impl_->settings.version(); }
 
 bool SessionState::catalog_changed_in_transaction() const { return impl_->settings.values().catalog_changed; }
 

@@ -18,6 +18,7 @@ std::optional<std::string> SettingsShadow::Get(std::string_view name) const {
 }
 
 void SettingsShadow::Set(std::string_view name, std::optional<std::string> value, bool local) {
+  Change();
   const std::string key(name);
   if (key == "search_path") {
     current_.path_uncertain = false;
@@ -42,6 +43,7 @@ void SettingsShadow::Set(std::string_view name, std::optional<std::string> value
 }
 
 void SettingsShadow::ResetAll(bool discard) {
+  Change();
   const auto forget = [discard](auto& values) {
     std::erase_if(values, [discard](const auto& entry) { return discard || !SurvivesResetAll(entry.first); });
   };
@@ -52,6 +54,7 @@ void SettingsShadow::ResetAll(bool discard) {
 }
 
 void SettingsShadow::ConfirmPath(std::string value, bool in_transaction) {
+  Change();
   current_.local.erase("search_path");
   current_.session["search_path"] = std::move(value);
   current_.path_uncertain = false;
@@ -60,6 +63,7 @@ void SettingsShadow::ConfirmPath(std::string value, bool in_transaction) {
 }
 
 void SettingsShadow::ReportPath(const std::string& value, bool in_transaction) {
+  Change();
   const auto report = [&value](Values* values) {
     values->local.erase("search_path");
     values->session["search_path"] = value;
@@ -71,6 +75,7 @@ void SettingsShadow::ReportPath(const std::string& value, bool in_transaction) {
 }
 
 void SettingsShadow::Savepoint(std::string name, uint64_t mark) {
+  Change();
   savepoints_.push_back({std::move(name), mark, current_});
 }
 
@@ -85,6 +90,7 @@ void SettingsShadow::Release(std::string_view name) { savepoints_.erase(FindFram
 std::optional<uint64_t> SettingsShadow::RollbackTo(std::string_view name) {
   const auto frame = FindFrame(name);
   if (frame == savepoints_.end()) return std::nullopt;
+  Change();
   current_ = frame->values;
   const uint64_t mark = frame->mark;
   savepoints_.erase(std::next(frame), savepoints_.end());
@@ -92,18 +98,24 @@ std::optional<uint64_t> SettingsShadow::RollbackTo(std::string_view name) {
 }
 
 bool SettingsShadow::Commit() {
+  if (!open_) return false;
+  Change();
   const bool catalog_changed = std::exchange(current_.catalog_changed, false);
   // What SHOW said within the transaction may have been a SET LOCAL's, which ends with it.
   if (std::exchange(current_.path_confirmed_within, false)) current_.path_uncertain = true;
   current_.local.clear();
   base_ = current_;
   savepoints_.clear();
+  open_ = false;
   return catalog_changed;
 }
 
 void SettingsShadow::Rollback() {
+  if (!open_) return;
+  Change();
   current_ = base_;
   savepoints_.clear();
+  open_ = false;
 }
 
 }  // namespace postern::sidecar

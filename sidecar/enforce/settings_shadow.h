@@ -26,6 +26,8 @@ class SettingsShadow {
   };
 
   const Values& values() const { return current_; }
+  // Another number whenever values() may have changed.
+  uint64_t version() const { return version_; }
   // The value in force, absent when it was never set: the session's default is.
   std::optional<std::string> Get(std::string_view name) const;
 
@@ -33,12 +35,18 @@ class SettingsShadow {
   void Set(std::string_view name, std::optional<std::string> value, bool local);
   // RESET ALL; with `discard` (DISCARD ALL) also what RESET ALL leaves alone.
   void ResetAll(bool discard);
-  void MarkPathUncertain() { current_.path_uncertain = true; }
+  void MarkPathUncertain() {
+    Change();
+    current_.path_uncertain = true;
+  }
   // The server has said what search_path is now.
   void ConfirmPath(std::string value, bool in_transaction);
   // The server reports it of its own accord, and will again when a transaction's end changes it.
   void ReportPath(const std::string& value, bool in_transaction);
-  void MarkCatalogChanged() { current_.catalog_changed = true; }
+  void MarkCatalogChanged() {
+    Change();
+    current_.catalog_changed = true;
+  }
 
   // `mark` is the caller's own, given back by RollbackTo.
   void Savepoint(std::string name, uint64_t mark);
@@ -57,10 +65,18 @@ class SettingsShadow {
   };
 
   std::vector<Frame>::iterator FindFrame(std::string_view name);
+  // Before current_ is changed.
+  void Change() {
+    ++version_;
+    open_ = true;
+  }
 
   Values base_;  // at the start of the transaction
   Values current_;
   std::vector<Frame> savepoints_;
+  uint64_t version_ = 0;
+  // False: current_ is base_ and there are no savepoints, as at the end of most transactions.
+  bool open_ = false;
 };
 
 }  // namespace postern::sidecar

@@ -125,6 +125,13 @@ size_t Stream::Peek(char* out, size_t size) const {
   return n > 0 ? static_cast<size_t>(n) : 0;
 }
 
+bool Stream::Quiet() const {
+  if (closed_ || broken_ || hung_up_ || (ssl_ != nullptr && SSL_has_pending(ssl_.get()) != 0)) return false;
+  char byte = 0;
+  const ssize_t n = recv(fd_.get(), &byte, 1, MSG_PEEK | MSG_DONTWAIT);
+  return n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK);
+}
+
 // Returns bytes taken, 0 for "not now", -1 for a broken connection.
 long Stream::SendSome(const char* data, size_t size) {
   if (ssl_ != nullptr) {

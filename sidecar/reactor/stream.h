@@ -51,6 +51,9 @@ class Stream : public FdHandler {
   // Looks at the next bytes of the socket without taking them; plaintext only.
   size_t Peek(char* out, size_t size) const;
 
+  // True if the peer has neither sent anything that was not read nor closed its side.
+  bool Quiet() const;
+
   std::string& out() { return out_; }
   // Bytes that wait to be sent.
   size_t pending() const { return out_.size() - sent_; }

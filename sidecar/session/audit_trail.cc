@@ -1,7 +1,10 @@
 #include "sidecar/session/audit_trail.h"
 
+#include "common/audit/chain.h"
+#include "common/audit/record_writer.h"
 #include "common/base/timestamps.h"
 #include "fmt/format.h"
+#include "sidecar/enforce/plan_record.h"
 
 namespace postern::session {
 
@@ -21,20 +24,85 @@ v1::Session SessionInfo::ToProto(absl::Time start) const {
   return session;
 }
 
+namespace {
+
+using Record = v1::AuditRecord;
+
+v1::AuditRecord WhoAndWhere(const SessionInfo& info) {
+  v1::AuditRecord record;
+  record.set_agent(info.claims.agent);
+  record.set_on_behalf_of(info.claims.on_behalf_of);
+  record.set_grant_id(info.claims.grant_id);
+  record.set_session_id(info.id);
+  record.set_client_address(info.client_address);
+  record.set_target(info.claims.target);
+  record.set_database(info.database);
+  record.set_role(info.role);
+  return record;
+}
+
+void AppendValues(const sidecar::Portal& portal, audit::RecordWriter* record) {
+  const std::vector<int16_t>& formats = portal.value_formats;
+  thread_local std::string value;
+  for (size_t i = 0; i < portal.values.size(); ++i) {
+    value.clear();
+    audit::RecordWriter writer(&value);
+    const bool null = !portal.values[i].has_value();
+    writer.Number(v1::AuditValue::kIsNullFieldNumber, null ? 1 : 0);
+    if (!null) writer.Bytes(v1::AuditValue::kValueFieldNumber, *portal.values[i]);
+    writer.Number(v1::AuditValue::kFormatFieldNumber, formats.empty()       ? 0
+                                                      : formats.size() == 1 ? formats[0]
+                                                                            : formats[i]);
+    record->Message(Record::kValuesFieldNumber, value);
+  }
+}
+
+void AppendJudgement(const Execution& execution, const IntentInput& input, audit::RecordWriter* record) {
+  if (input.decision == "allow" && !execution.plan->allowed_record.empty()) {
+    record->Written(execution.plan->allowed_record);
+    return;
+  }
+  const std::string reason =
+      input.denial == nullptr ? "" : fmt::format("{} {}", input.denial->message, input.denial->detail);
+  sidecar::AppendJudgement(*execution.plan, input.decision, reason, execution.approval_id, record);
+}
+
+}  // namespace
+
+AuditTrail::AuditTrail(const SessionInfo& info, spool::Spool& spool, const Clock& clock)
+    : info_(info), spool_(spool), clock_(clock), who_and_where_(audit::SerializeRecord(WhoAndWhere(info))) {}
+
 v1::AuditRecord& AuditTrail::Base(v1::AuditKind kind) const {
   thread_local v1::AuditRecord record;
-  record.Clear();  // keeps the memory of its strings
+  record = WhoAndWhere(info_);
   record.set_kind(kind);
   *record.mutable_time() = ToTimestamp(clock_.Now());
-  record.set_agent(info_.claims.agent);
-  record.set_on_behalf_of(info_.claims.on_behalf_of);
-  record.set_grant_id(info_.claims.grant_id);
-  record.set_session_id(info_.id);
-  record.set_client_address(info_.client_address);
-  record.set_target(info_.claims.target);
-  record.set_database(info_.database);
-  record.set_role(info_.role);
   return record;
+}
+
+std::string& AuditTrail::Begin(v1::AuditKind kind) const {
+  thread_local std::string bytes;
+  bytes.clear();
+  audit::RecordWriter record(&bytes);
+  record.Number(Record::kKindFieldNumber, kind);
+  const google::protobuf::Timestamp now = ToTimestamp(clock_.Now());
+  thread_local std::string time;
+  time.clear();
+  audit::RecordWriter writer(&time);
+  writer.Number(google::protobuf::Timestamp::kSecondsFieldNumber, now.seconds());
+  writer.Number(google::protobuf::Timestamp::kNanosFieldNumber, now.nanos());
+  record.Message(Record::kTimeFieldNumber, time);
+  record.Written(who_and_where_);
+  return bytes;
+}
+
+absl::Status AuditTrail::Gate(v1::AuditKind kind, std::string_view record, bool strict) {
+  const absl::StatusOr<spool::Ticket> ticket =
+      spool_.AppendSerialized(kind, record, strict ? spool::Durability::kStrict : spool::Durability::kRelaxed);
+  if (!ticket.ok()) return ticket.status();
+  if (strict) strict_ = *ticket;
+  unflushed_ = true;
+  return absl::OkStatus();
 }
 
 absl::Status AuditTrail::SessionStart() {
@@ -47,44 +115,14 @@ absl::Status AuditTrail::SessionStart() {
 }
 
 absl::Status AuditTrail::Intent(const Execution& execution, const IntentInput& input) {
-  const sidecar::Plan& plan = *execution.plan;
-  v1::AuditRecord& record = Base(v1::STATEMENT_INTENT);
-  record.set_execution(execution.number);
-  record.set_sql(std::string(input.sql));
-  if (input.portal != nullptr) {
-    const std::vector<int16_t>& formats = input.portal->value_formats;
-    for (size_t i = 0; i < input.portal->values.size(); ++i) {
-      v1::AuditValue* value = record.add_values();
-      if (input.portal->values[i].has_value()) {
-        value->set_value(*input.portal->values[i]);
-      } else {
-        value->set_is_null(true);
-      }
-      value->set_format(formats.empty() ? 0 : formats.size() == 1 ? formats[0] : formats[i]);
-    }
-  }
-  record.set_fingerprint(plan.fingerprint);
-  for (const std::string& effect : plan.effects) record.add_effects(effect);
-  for (const std::string& mask : plan.masks) record.add_masks(mask);
-  record.set_decision(std::string(input.decision));
-  if (plan.decisive < plan.decisions.size()) {
-    const policy::Decision& decision = plan.decisions[plan.decisive];
-    record.set_rule(decision.rule.ToString());
-    record.set_reason_code(decision.reason_code);
-    record.set_reason(decision.reason);
-  }
-  if (input.denial != nullptr) record.set_reason(fmt::format("{} {}", input.denial->message, input.denial->detail));
-  record.set_policy_revision(plan.policy_revision);
-  record.set_approval_id(execution.approval_id);
-  record.set_search_path(input.search_path);
-
-  const bool strict = plan.strict_audit && input.decision != "deny";
-  const absl::StatusOr<spool::Ticket> ticket =
-      spool_.Append(record, strict ? spool::Durability::kStrict : spool::Durability::kRelaxed);
-  if (!ticket.ok()) return ticket.status();
-  if (strict) strict_ = *ticket;
-  unflushed_ = true;
-  return absl::OkStatus();
+  std::string& bytes = Begin(v1::STATEMENT_INTENT);
+  audit::RecordWriter record(&bytes);
+  record.Number(Record::kExecutionFieldNumber, execution.number);
+  record.Bytes(Record::kSqlFieldNumber, input.sql);
+  if (input.portal != nullptr) AppendValues(*input.portal, &record);
+  AppendJudgement(execution, input, &record);
+  record.Bytes(Record::kSearchPathFieldNumber, input.search_path);
+  return Gate(v1::STATEMENT_INTENT, bytes, execution.plan->strict_audit && input.decision != "deny");
 }
 
 reactor::Task<absl::Status> AuditTrail::Commit(reactor::EventLoop& loop) {
@@ -123,18 +161,22 @@ void AuditTrail::Fact(const v1::AuditRecord& record) {
 }
 
 void AuditTrail::Outcome(const Execution& execution, std::string_view outcome) {
-  v1::AuditRecord& record = Base(v1::STATEMENT_OUTCOME);
-  record.set_execution(execution.number);
-  record.set_fingerprint(execution.plan->fingerprint);
-  record.set_command_tag(execution.tag);
-  record.set_sqlstate(execution.sqlstate);
-  record.set_error(execution.error);
-  record.set_rows(execution.rows);
-  record.set_bytes(execution.bytes);
-  record.set_duration_micros(absl::ToInt64Microseconds(clock_.Monotonic() - execution.started));
-  record.set_approval_id(execution.approval_id);
-  record.set_outcome(std::string(outcome));
-  Fact(record);
+  std::string& bytes = Begin(v1::STATEMENT_OUTCOME);
+  audit::RecordWriter record(&bytes);
+  record.Number(Record::kExecutionFieldNumber, execution.number);
+  record.Bytes(Record::kFingerprintFieldNumber, execution.plan->fingerprint);
+  record.Bytes(Record::kApprovalIdFieldNumber, execution.approval_id);
+  record.Bytes(Record::kCommandTagFieldNumber, execution.tag);
+  record.Bytes(Record::kSqlstateFieldNumber, execution.sqlstate);
+  record.Number(Record::kRowsFieldNumber, execution.rows);
+  record.Number(Record::kBytesFieldNumber, execution.bytes);
+  record.Number(Record::kDurationMicrosFieldNumber, absl::ToInt64Microseconds(clock_.Monotonic() - execution.started));
+  record.Bytes(Record::kErrorFieldNumber, execution.error);
+  record.Bytes(Record::kOutcomeFieldNumber, outcome);
+  // As in Fact().
+  [[maybe_unused]] const auto ticket =
+      spool_.AppendSerialized(v1::STATEMENT_OUTCOME, bytes, spool::Durability::kRelaxed);
+  unflushed_ = true;
   urgent_ = urgent_ || execution.plan->strict_audit;
 }
 

@@ -24,14 +24,14 @@ struct IntentInput {
   const sidecar::Portal* portal = nullptr;  // bind values; nullptr: a simple query
   std::string_view decision;                // "allow", "hold", "deny"
   const wire::ErrorFields* denial = nullptr;
-  std::string search_path;
+  std::string_view search_path;
 };
 
 // Belongs to one event loop. `info`, `spool` and `clock` are not owned and outlive it.
 class AuditTrail {
  public:
-  AuditTrail(const SessionInfo& info, spool::Spool& spool, const Clock& clock)
-      : info_(info), spool_(spool), clock_(clock) {}
+  // `info` must not change any more.
+  AuditTrail(const SessionInfo& info, spool::Spool& spool, const Clock& clock);
 
   // Gates: an error means that nothing may be forwarded. Durability is what `strict` of the plan asks for.
   absl::Status SessionStart();
@@ -56,10 +56,14 @@ class AuditTrail {
   // A record that says who and where: the thread's own, whose memory is used again and again. Good until the next call.
   v1::AuditRecord& Base(v1::AuditKind kind) const;
   void Fact(const v1::AuditRecord& record);
+  // The same, as bytes: the fields up to `role`.
+  std::string& Begin(v1::AuditKind kind) const;
+  absl::Status Gate(v1::AuditKind kind, std::string_view record, bool strict);
 
   const SessionInfo& info_;
   spool::Spool& spool_;
   const Clock& clock_;
+  const std::string who_and_where_;  // the fields `agent` to `role`, serialized
   int64_t executions_ = 0;
   std::optional<spool::Ticket> strict_;
   bool unflushed_ = false;

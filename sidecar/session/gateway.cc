@@ -60,6 +60,7 @@ class Gateway::Listener : public reactor::FdHandler {
 
 struct Gateway::Thread {
   std::unique_ptr<reactor::EventLoop> loop;
+  std::unique_ptr<WarmPool> warm;
   pthread_t thread{};
   bool running = false;
 
@@ -136,6 +137,7 @@ absl::Status Gateway::MakeThreads() {
   for (int i = 0; i < std::max(1, options_.threads); ++i) {
     auto thread = std::make_unique<Thread>();
     POSTERN_ASSIGN_OR_RETURN(thread->loop, reactor::EventLoop::Create(clock_));
+    thread->warm = std::make_unique<WarmPool>(*thread->loop, options_.warm);
     threads_.push_back(std::move(thread));
   }
   for (const auto& thread : threads_) POSTERN_RETURN_IF_ERROR(thread->Start());
@@ -159,14 +161,15 @@ void Gateway::Accept(int listener, bool unix_socket) {
     reactor::UniqueFd fd(accept4(listener, reinterpret_cast<sockaddr*>(&address), &size, SOCK_NONBLOCK | SOCK_CLOEXEC));
     if (!fd.valid()) return;  // nothing more, or out of descriptors: then the queue waits for the next wake-up
     reactor::TuneSocket(fd.get(), !unix_socket);
-    reactor::EventLoop& loop = *threads_[next_thread_++ % threads_.size()]->loop;
+    Thread& thread = *threads_[next_thread_++ % threads_.size()];
+    reactor::EventLoop& loop = *thread.loop;
     {
       absl::MutexLock lock(&live_mu_);
       ++live_;
     }
-    loop.Post([this, &loop, raw = fd.Release(), peer = PeerOf(address, unix_socket)] {
+    loop.Post([this, &loop, &warm = *thread.warm, raw = fd.Release(), peer = PeerOf(address, unix_socket)] {
       auto stream = std::make_unique<reactor::Stream>(loop, reactor::UniqueFd(raw));
-      auto session = std::make_shared<Session>(loop, *services_, std::move(stream), peer);
+      auto session = std::make_shared<Session>(loop, *services_, warm, std::move(stream), peer);
       reactor::Detach([](Gateway* self, std::shared_ptr<Session> served) -> reactor::Task<void> {
         co_await Session::Run(std::move(served));
         absl::MutexLock lock(&self->live_mu_);
@@ -204,6 +207,8 @@ void Gateway::OnStateChanged() {
   registry_.EndTargets(
       [&](const std::string& target) { return !state->targets.contains(target); },
       {.reason = "target removed", .fatal = Fatal("57P01", "postern: the target is no longer served here")});
+  // What was opened under the old state of targets and credentials waits for nobody.
+  for (const auto& thread : threads_) thread->loop->Post([&warm = *thread->warm] { warm.Clear(); });
 }
 
 absl::Status Gateway::ReloadCertificate() { return client_tls_ == nullptr ? absl::OkStatus() : client_tls_->Reload(); }

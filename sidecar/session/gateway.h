@@ -12,6 +12,7 @@
 #include "sidecar/session/registry.h"
 #include "sidecar/session/services.h"
 #include "sidecar/session/tls.h"
+#include "sidecar/session/warm_pool.h"
 #include "sidecar/uplink/uplink.h"
 
 namespace postern::session {
@@ -28,6 +29,7 @@ struct GatewayOptions {
   int threads = 2;
   RegistryLimits sessions;
   SessionLimits limits;
+  WarmLimits warm;
   std::string sidecar_id;
   absl::Duration catalog_poll_interval = absl::Seconds(5);
 };

@@ -176,13 +176,25 @@ UpstreamRequest Session::MakeUpstreamRequest(const ClientStartup& startup,
     parameters.emplace_back(name, value);
   }
   if (timeout_ms > 0) parameters.emplace_back("statement_timeout", std::to_string(timeout_ms));
-  parameters.emplace_back("application_name", ApplicationName(startup.application_name, info_.claims));
+  // A name of no session's: RESET ALL must not bring back that of an earlier one. Relay::Prepare() sets ours.
+  parameters.emplace_back("application_name", kNeutralApplicationName);
   parameters.emplace_back("client_encoding", "UTF8");
   parameters.emplace_back("standard_conforming_strings", "on");
   if (info_.terms.read_only) parameters.emplace_back("default_transaction_read_only", "on");
   if (!info_.role.empty() && info_.role != request.user) parameters.emplace_back("role", info_.role);
   if (startup.search_path) parameters.emplace_back("search_path", QuoteIdentifiers(*startup.search_path));
   return request;
+}
+
+Task<absl::StatusOr<UpstreamConnection>> Session::TakeUpstream(UpstreamRequest request) {
+  std::string key = WarmPool::KeyOf(request);
+  if (std::optional<UpstreamConnection> warm = warm_.Take(key)) co_return *std::move(warm);
+  absl::StatusOr<UpstreamConnection> opened =
+      co_await OpenUpstream(loop_, services_.upstream_tls, std::move(request), services_.random);
+  if (!opened.ok()) co_return opened.status();
+  opened->warm_key = std::move(key);
+  opened->role = info_.role.empty() ? opened->user : info_.role;
+  co_return opened;
 }
 
 Task<absl::Status> Session::OpenRelay(const ClientStartup& startup) {
@@ -202,15 +214,14 @@ Task<absl::Status> Session::OpenRelay(const ClientStartup& startup) {
   following_ = services_.catalogs.Follow(info_.claims.target, info_.database, catalog);
 
   UpstreamRequest request = MakeUpstreamRequest(startup, *std::move(credential));
-  absl::StatusOr<UpstreamConnection> upstream =
-      co_await OpenUpstream(loop_, services_.upstream_tls, std::move(request), services_.random);
+  absl::StatusOr<UpstreamConnection> upstream = co_await TakeUpstream(std::move(request));
   if (!upstream.ok()) co_return upstream.status();
-  server_parameters_ = upstream->parameters;
   server_notices_ = std::move(upstream->notices);
   const absl::Status known = co_await AwaitCatalog();
   if (!known.ok()) co_return known;
 
-  relay_ = std::make_unique<Relay>(loop_, services_, info_, *client_, *std::move(upstream), *audit_);
+  info_.upstream_application_name = ApplicationName(startup.application_name, info_.claims);
+  relay_ = std::make_unique<Relay>(loop_, services_, info_, *client_, *std::move(upstream), *audit_, warm_);
   reactor::Detach(
       [](std::shared_ptr<Session> self) -> Task<void> { co_await self->relay_->RunBackend(); }(shared_from_this()));
   const absl::Status prepared = co_await relay_->Prepare();
@@ -231,7 +242,7 @@ void Session::Welcome() {
   std::string& out = client_->out();
   wire::AppendAuthenticationOk(&out);
   for (const std::string& notice : server_notices_) out.append(notice);
-  for (const auto& [name, value] : server_parameters_) wire::AppendParameterStatus(name, value, &out);
+  for (const auto& [name, value] : relay_->TakeParameters()) wire::AppendParameterStatus(name, value, &out);
   wire::AppendBackendKeyData(key_->process_id, key_->secret, &out);
   wire::AppendReady('I', &out);
   client_->Flush();

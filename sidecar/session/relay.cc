@@ -34,13 +34,14 @@ wire::ErrorFields AuditUnavailable(const absl::Status& status) {
 }
 
 Relay::Relay(reactor::EventLoop& loop, const Services& services, const SessionInfo& info, reactor::Stream& client,
-             UpstreamConnection upstream, AuditTrail& audit)
+             UpstreamConnection upstream, AuditTrail& audit, WarmPool& warm)
     : loop_(loop),
       services_(services),
       info_(info),
       client_(client),
       upstream_(std::move(upstream)),
       audit_(audit),
+      warm_(warm),
       marker_(fmt::format("postern_refused_{}", crypto::HexEncode(services.random.Bytes(16)))),
       from_server_(std::move(upstream_.rest)),
       answered_(loop) {
@@ -51,9 +52,33 @@ Relay::Relay(reactor::EventLoop& loop, const Services& services, const SessionIn
   });
 }
 
+namespace {
+
+std::string SetApplicationName(const SessionInfo& info) {
+  std::string quoted;
+  for (const char c : info.upstream_application_name) {
+    if (c == '\'') quoted.push_back(c);
+    quoted.push_back(c);
+  }
+  return fmt::format("SET application_name TO '{}'", quoted);
+}
+
+}  // namespace
+
+std::vector<std::pair<std::string, std::string>> Relay::TakeParameters() {
+  client_hears_ = true;
+  std::vector<std::pair<std::string, std::string>> parameters = upstream_.parameters;
+  for (auto& [name, value] : parameters) {
+    // As DISCARD ALL leaves the connection to the next session.
+    if (name == "application_name") value = info_.upstream_application_name;
+  }
+  return parameters;
+}
+
 Task<absl::Status> Relay::Prepare() {
   if (absl::Status settings = state_.CheckReportedSettings(); !settings.ok()) co_return settings;
-  const OurResult path = co_await OurQuery("SHOW search_path");
+  const std::string ask = fmt::format("{}; SHOW search_path", SetApplicationName(info_));
+  const OurResult path = co_await OurQuery(ask);
   if (!path.ok || !path.value.has_value()) {
     co_return Error(absl::StatusCode::kUnavailable, "UPSTREAM_PROTOCOL",
                     fmt::format("the server does not tell its search_path: {}", path.message));
@@ -81,6 +106,12 @@ Task<bool> Relay::HoldTerms() {
     const OurResult shown = co_await OurQuery("SHOW default_transaction_read_only");
     if (ended_) co_return false;
     if (shown.value != "on") co_await OurQuery("SET default_transaction_read_only TO on");
+    if (ended_) co_return false;
+  }
+  if (state_.reported("application_name") == kNeutralApplicationName) {
+    // RESET ALL and its like.
+    const std::string name = SetApplicationName(info_);
+    co_await OurQuery(name);
     if (ended_) co_return false;
   }
   // Before 15.9 and its like, DISCARD ALL and RESET SESSION AUTHORIZATION forget the role of the start-up packet.
@@ -148,6 +179,12 @@ void Relay::Answered() {
 }
 
 Task<std::shared_ptr<const wire::ErrorFields>> Relay::Settle() {
+  if (NowGrounds().everything) co_return nullptr;
+  if (!unsafe_setting_.ok()) {
+    // It was set while policy allowed everything, and policy has become narrower.
+    EndForSetting();
+    co_return nullptr;
+  }
   if (state_.TakeCatalogChange()) catalog_stale_ = true;
   if (catalog_stale_) {
     const absl::Status read = co_await RefreshCatalog();
@@ -179,10 +216,16 @@ Task<std::shared_ptr<const wire::ErrorFields>> Relay::Settle() {
   co_return nullptr;
 }
 
+void Relay::EndForSetting() {
+  audit_.Alarm("UNSAFE_SETTING", StdView(unsafe_setting_.message()));
+  Fatal("42501", "a setting has changed that statements cannot be judged under", StdView(unsafe_setting_.message()),
+        "unsafe setting");
+}
+
 bool Relay::AskForNewerCatalog(const sidecar::Plan& plan) {
   // Guessing at names must not make the sidecar read catalogs all day.
   constexpr absl::Duration kYoung = absl::Milliseconds(200);
-  if (plan.analysis == nullptr) return false;
+  if (plan.analysis == nullptr || plan.verdict != policy::Verdict::kDeny) return false;
   for (const sql::Statement& statement : plan.analysis->statements) {
     if (!statement.unanalysable.has_value()) continue;
     if (services_.catalogs.Age(info_.claims.target, info_.database) < kYoung) return false;
@@ -227,13 +270,49 @@ std::shared_ptr<Execution> Relay::NewExecution(std::shared_ptr<const sidecar::Pl
   auto execution = std::make_shared<Execution>();
   execution->number = audit_.NextNumber();
   execution->plan = std::move(plan);
+  for (const bool opaque : execution->plan->opaque) leaves_nothing_ = leaves_nothing_ && !opaque;
   execution->started = services_.clock.Monotonic();
-  const auto control = services_.uplink.state();
-  execution->origins = info_.enforcer->MaskedOrigins(info_.identity, *control->policy);
+  execution->origins = NowGrounds().origins;
+  masked_ = masked_ || execution->NeedsMasks();
   return execution;
 }
 
-std::string Relay::SearchPathText() const { return QuoteIdentifiers(state_.search_path); }
+Relay::Grounds& Relay::NowGrounds() {
+  std::shared_ptr<const sidecar::ControlState> control = services_.uplink.state();
+  const uint64_t generation = info_.enforcer->catalog_generation();
+  if (grounds_ == nullptr || grounds_->control != control || grounds_->catalog_generation != generation ||
+      grounds_->meaning_version != state_.meaning_version()) {
+    auto grounds = std::make_unique<Grounds>();
+    grounds->catalog_generation = generation;
+    grounds->meaning_version = state_.meaning_version();
+    grounds->origins = info_.enforcer->MaskedOrigins(info_.identity, *control->policy);
+    grounds->search_path = QuoteIdentifiers(state_.search_path);
+    grounds->everything =
+        control->policy->AllowsEverything(info_.identity.subject, info_.identity.target, info_.identity.intent);
+    grounds->control = std::move(control);
+    grounds_ = std::move(grounds);
+  }
+  return *grounds_;
+}
+
+const std::string& Relay::SearchPathText() { return NowGrounds().search_path; }
+
+std::shared_ptr<const sidecar::Plan> Relay::JudgePrepared(const std::string& name,
+                                                          const std::shared_ptr<const sidecar::Prepared>& prepared) {
+  // EXECUTE of a name that SQL gave depends on what stands behind it.
+  if (prepared->by_sql) return JudgeText(fmt::format("EXECUTE {}", QuoteIdentifiers({name})));
+  // These make a judgement one of this moment only.
+  if (state_.search_path_uncertain() || state_.catalog_changed_in_transaction()) return JudgeText(prepared->text);
+  constexpr size_t kMostRemembered = 256;
+  auto& remembered = NowGrounds().prepared;
+  if (const auto known = remembered.find(prepared); known != remembered.end()) return known->second;
+  std::shared_ptr<const sidecar::Plan> plan = JudgeText(prepared->text);
+  // One that names statements or cursors of the session is judged by what those are at the time.
+  if (plan->local) return plan;
+  if (remembered.size() >= kMostRemembered) remembered.clear();
+  remembered.emplace(prepared, plan);
+  return plan;
+}
 
 void Relay::RecordDenied(const Execution& execution, std::string_view sql, const sidecar::Portal* portal,
                          const wire::ErrorFields& denial) {
@@ -253,11 +332,18 @@ void Relay::Fatal(std::string_view sqlstate, std::string_view message, std::stri
                  .detail = std::string(detail)}});
 }
 
+bool Relay::LeavesNothing(std::string_view reason) const {
+  return reason == "client" && !upstream_.warm_key.empty() && answers_.empty() && !unsynced_ && !copy_in_ &&
+         !skip_to_sync_ && state_.transaction_status() == 'I' && leaves_nothing_ && from_server_.empty() &&
+         pass_to_client_ == 0 && pass_to_server_ == 0 && upstream_.stream->pending() == 0;
+}
+
 void Relay::End(Ending ending) {
   if (ended_) return;
   ended_ = true;
   end_reason_ = ending.reason;
   const bool executing = answers_.Executing();
+  const bool leaves_nothing = LeavesNothing(ending.reason);
   // A message of the server that is half out cannot be interrupted by one of ours.
   if (!ending.fatal.message.empty() && pass_to_client_ == 0) {
     ending.fatal.severity = "FATAL";
@@ -268,14 +354,17 @@ void Relay::End(Ending ending) {
     if (const auto& execution = answers_.front().execution) FinishExecution(execution.get(), "lost");
     answers_.Pop();
   }
-  if (executing) {
+  if (leaves_nothing) {
+    upstream_.stream->Wake();
+    warm_.Return(std::move(upstream_));
+  } else if (executing) {
     reactor::Detach(
         CancelUpstream(loop_, services_.upstream_tls, info_.target, upstream_.process_id, upstream_.secret_key));
   } else {
     wire::AppendTerminate(&upstream_.stream->out());
     upstream_.stream->Flush();
   }
-  upstream_.stream->Close();
+  if (upstream_.stream != nullptr) upstream_.stream->Close();
   if (interrupt_hold_) interrupt_hold_(/*cancelled=*/false);
   answered_.Set();
   client_.OnHangup(nullptr);
@@ -290,6 +379,7 @@ void Relay::Cancel() {
     return;
   }
   if (!answers_.Executing()) return;
+  leaves_nothing_ = false;  // it may come late, and must not meet another session's statement
   reactor::Detach(
       CancelUpstream(loop_, services_.upstream_tls, info_.target, upstream_.process_id, upstream_.secret_key));
 }

@@ -18,6 +18,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <unordered_map>
 #include <vector>
 
 #include "sidecar/enforce/enforcer.h"
@@ -29,6 +30,7 @@
 #include "sidecar/session/services.h"
 #include "sidecar/session/session_info.h"
 #include "sidecar/session/upstream.h"
+#include "sidecar/session/warm_pool.h"
 #include "sidecar/wire/framing.h"
 
 namespace postern::session {
@@ -40,10 +42,13 @@ class Relay {
 
   // Nothing is owned but the connection to the server. `client` is past its start-up.
   Relay(reactor::EventLoop& loop, const Services& services, const SessionInfo& info, reactor::Stream& client,
-        UpstreamConnection upstream, AuditTrail& audit);
+        UpstreamConnection upstream, AuditTrail& audit, WarmPool& warm);
 
-  // Asks the server for the settings that judging depends on. Before the client hears ReadyForQuery.
+  // Has the database show whose session this is, and asks for the settings that judging depends on. Before the client
+  // hears ReadyForQuery.
   reactor::Task<absl::Status> Prepare();
+  // What the server has reported of its parameters up to now. From then on the client hears of changes at once.
+  std::vector<std::pair<std::string, std::string>> TakeParameters();
   // Both run until the relay has ended. RunBackend() is started first, Prepare() needs it.
   reactor::Task<void> RunFrontend();
   reactor::Task<void> RunBackend();
@@ -75,6 +80,18 @@ class Relay {
     std::optional<std::string> value = {};  // first column of the first row
   };
 
+  // What judgements depend on, and those that were made under it. All of it is replaced when any of it moves.
+  struct Grounds {
+    std::shared_ptr<const sidecar::ControlState> control;
+    uint64_t catalog_generation = 0;
+    uint64_t meaning_version = 0;
+    std::shared_ptr<const MaskedOrigins> origins;
+    std::string search_path;
+    // Policy allows whatever a statement may be, so that none needs to be understood.
+    bool everything = false;
+    std::unordered_map<std::shared_ptr<const sidecar::Prepared>, std::shared_ptr<const sidecar::Plan>> prepared;
+  };
+
   // --- relay.cc ---
   std::string_view Unread() const { return std::string_view(in_).substr(consumed_); }
   void Consume(size_t size);
@@ -85,6 +102,8 @@ class Relay {
   // Waits until the state is fit to judge by: catalog and search_path known. Returns why not.
   reactor::Task<std::shared_ptr<const wire::ErrorFields>> Settle();
   reactor::Task<absl::Status> RefreshCatalog();
+  // Ends the session for `unsafe_setting_`.
+  void EndForSetting();
   // Puts right what policy sets for the session, where a statement may have changed it unseen. False: it cannot, and
   // the session was ended.
   reactor::Task<bool> HoldTerms();
@@ -94,11 +113,18 @@ class Relay {
   // A simple query of our own, whose answers the client does not see.
   reactor::Task<OurResult> OurQuery(std::string_view text);
   std::shared_ptr<Execution> NewExecution(std::shared_ptr<const sidecar::Plan> plan);
-  std::string SearchPathText() const;
+  // Judges the text of a prepared statement; the same as JudgeText(), but remembers.
+  std::shared_ptr<const sidecar::Plan> JudgePrepared(const std::string& name,
+                                                     const std::shared_ptr<const sidecar::Prepared>& prepared);
+  // What judging stands on now. Good until the next wait.
+  Grounds& NowGrounds();
+  const std::string& SearchPathText();
   // Has the message recorded with its refusal. The client's error is sent whatever the spool says.
   void RecordDenied(const Execution& execution, std::string_view sql, const sidecar::Portal* portal,
                     const wire::ErrorFields& denial);
   void Fatal(std::string_view sqlstate, std::string_view message, std::string_view detail, std::string_view reason);
+  // True if another session may have the connection now that this one has ended for `reason`.
+  bool LeavesNothing(std::string_view reason) const;
   bool SessionInTransaction() const { return unsynced_ || state_.transaction_status() != 'I'; }
 
   // --- relay_frontend.cc ---
@@ -131,7 +157,7 @@ class Relay {
   reactor::Task<HoldResult> Hold(std::vector<Held> held);
   reactor::Task<HoldResult> HoldOne(Held* held);
   reactor::Task<HoldResult> ClaimOne(Held* held);
-  v1::RequestStatementApprovalRequest ApprovalRequest(const Held& held) const;
+  v1::RequestStatementApprovalRequest ApprovalRequest(const Held& held);
   // `after`: for a client that is gone, the policies' `on_disconnect`, in which it may come back and join.
   void Withdraw(const Held& held, std::string_view reason, absl::Duration after = absl::ZeroDuration());
 
@@ -166,9 +192,12 @@ class Relay {
   reactor::Stream& client_;
   UpstreamConnection upstream_;
   AuditTrail& audit_;
+  WarmPool& warm_;
   sidecar::SessionState state_;
   AnswerQueue answers_;
   const std::string marker_;  // name of a portal and savepoint that cannot exist
+
+  std::unique_ptr<Grounds> grounds_;
 
   // Client side.
   std::string in_;
@@ -179,6 +208,12 @@ class Relay {
   bool unsynced_ = false;  // extended messages went upstream since the last ReadyForQuery
   bool copy_in_ = false;
   bool catalog_stale_ = false;
+  // Why statements could not be judged as the session is set; it goes on only where policy allows everything.
+  absl::Status unsafe_setting_;
+  // False: something may be left on the connection that a reset does not remove, or may still reach it.
+  bool leaves_nothing_ = true;
+  bool masked_ = false;         // something was masked for a statement of this session
+  bool client_hears_ = false;   // of ParameterStatus
   int64_t terms_revision_ = 0;  // of the policy whose terms the session was last brought to
   std::function<void(bool cancelled)> interrupt_hold_;
 

@@ -227,16 +227,16 @@ bool Relay::OnRowDescription(const wire::Message& message) {
   Expected& front = answers_.front();
   const auto views = wire::ParseRowDescription(message.body);
   if (!views || (front.kind != Kind::kDescribe && front.kind != Kind::kQuery)) return Unexpected(message);
-  std::vector<sidecar::RowField> fields = ToFields(*views);
   if (front.kind == Kind::kDescribe) {
-    state_.OnDescribed(front.target, front.name, std::move(fields));
+    // Who may read everything needs no record of where it comes from.
+    if (masked_ || !NowGrounds().origins->empty()) state_.OnDescribed(front.target, front.name, ToFields(*views));
     if (!front.ours) ToClient(message.whole);
     answers_.Pop();
     if (answers_.empty()) Answered();
     return true;
   }
   Execution* execution = front.execution.get();
-  if (execution != nullptr && execution->NeedsMasks() && !BindMasksFor(execution, fields)) return false;
+  if (execution != nullptr && execution->NeedsMasks() && !BindMasksFor(execution, ToFields(*views))) return false;
   ToClient(message.whole);
   return true;
 }
@@ -296,10 +296,12 @@ bool Relay::OnCopyResponse(const wire::Message& message) {
   Execution* execution = FrontExecution();
   const sql::Statement* statement = execution == nullptr ? nullptr : execution->current();
   const auto view = wire::ParseCopyResponse(message.body);
-  // The plan said COPY, and in which direction; anything else is not what was judged.
-  if (!view || statement == nullptr || !statement->copy.has_value() || statement->copy->to != (message.type == 'H')) {
-    return Unexpected(message);
-  }
+  // The plan said COPY, and in which direction; anything else is not what was judged. What was allowed without being
+  // understood may be either.
+  const bool judged = statement != nullptr &&
+                      (statement->copy.has_value() ? statement->copy->to == (message.type == 'H')
+                                                   : statement->unanalysable.has_value() && !execution->NeedsMasks());
+  if (!view || !judged) return Unexpected(message);
   if (message.type == 'G') {
     copy_in_ = true;
     ToClient(message.whole);
@@ -452,13 +454,12 @@ bool Relay::OnParameterStatus(const wire::Message& message) {
   const auto parameter = wire::ParseParameterStatus(message.body);
   if (!parameter) return Unexpected(message);
   state_.OnParameterStatus(parameter->first, parameter->second);
-  if (absl::Status settings = state_.CheckReportedSettings(); !settings.ok()) {
-    audit_.Alarm("UNSAFE_SETTING", StdView(settings.message()));
-    Fatal("42501", "a setting has changed that statements cannot be judged under", StdView(settings.message()),
-          "unsafe setting");
+  unsafe_setting_ = state_.CheckReportedSettings();
+  if (!unsafe_setting_.ok() && !NowGrounds().everything) {
+    EndForSetting();
     return false;
   }
-  ToClient(message.whole);
+  if (client_hears_) ToClient(message.whole);
   return true;
 }
 

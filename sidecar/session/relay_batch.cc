@@ -2,6 +2,8 @@
 //
 // A denied Execute becomes, in its place, an Execute of a portal that cannot exist: the server itself fails, aborts its
 // transaction and skips to Sync, and its error is replaced by ours. So the server's state is never guessed at.
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "fmt/format.h"
 #include "sidecar/session/relay.h"
 #include "sidecar/session/relay_hold.h"
@@ -19,6 +21,9 @@ using sidecar::Prepared;
 struct Relay::BatchItem {
   wire::Message message;
   Expected expected;
+  // What `expected` has, while it is made.
+  std::shared_ptr<Prepared> prepared;
+  std::shared_ptr<Portal> portal;
   int32_t max_rows = 0;
   // Put a Describe of the portal in front, to know where its columns come from.
   bool describe = false;
@@ -30,9 +35,9 @@ struct Relay::BatchItem {
 struct Relay::Batch {
   std::vector<BatchItem> items;
   // As they will be if the server takes everything; nullptr: closed.
-  std::map<std::string, std::shared_ptr<const Prepared>> prepared;
-  std::map<std::string, std::shared_ptr<const Portal>> portals;
-  std::map<std::string, bool> described;  // portals that the client itself describes
+  absl::flat_hash_map<std::string, std::shared_ptr<const Prepared>> prepared;
+  absl::flat_hash_map<std::string, std::shared_ptr<const Portal>> portals;
+  absl::flat_hash_set<std::string> described;  // portals that the client itself describes
 
   // Items [0, end) are dealt with; the rest is read again after the server's answer.
   size_t end = 0;
@@ -65,12 +70,6 @@ wire::ErrorFields NoSuchPortal(std::string_view name) {
   return {.severity = "ERROR", .sqlstate = "34000", .message = fmt::format("portal \"{}\" does not exist", name)};
 }
 
-// The text that is judged for an execution of `prepared`.
-std::string TextOf(const std::string& name, const Prepared& prepared) {
-  if (!prepared.by_sql) return prepared.text;
-  return fmt::format("EXECUTE {}", QuoteIdentifiers({name}));
-}
-
 bool ReturnsRows(const sql::Statement& statement) { return !statement.outputs_known || !statement.outputs.empty(); }
 
 }  // namespace
@@ -101,10 +100,10 @@ bool Relay::ReadBatch(std::string_view bytes, Batch* batch) {
         if (!ok) break;
         expected.kind = Expected::Kind::kParse;
         expected.name = std::string(view->statement);
-        auto prepared = std::make_shared<Prepared>();
-        prepared->text = std::string(view->query);
-        prepared->parameter_types = view->parameter_types;
-        expected.prepared = std::move(prepared);
+        item.prepared = std::make_shared<Prepared>();
+        item.prepared->text = std::string(view->query);
+        item.prepared->parameter_types = view->parameter_types;
+        expected.prepared = item.prepared;
         break;
       }
       case 'B': {
@@ -113,14 +112,15 @@ bool Relay::ReadBatch(std::string_view bytes, Batch* batch) {
         if (!ok) break;
         expected.kind = Expected::Kind::kBind;
         expected.name = std::string(view->portal);
-        auto portal = std::make_shared<Portal>();
-        portal->statement = std::string(view->statement);
-        portal->value_formats = view->parameter_formats;
-        portal->result_formats = view->result_formats;
+        item.portal = std::make_shared<Portal>();
+        Portal& portal = *item.portal;
+        portal.statement = std::string(view->statement);
+        portal.value_formats = view->parameter_formats;
+        portal.result_formats = view->result_formats;
         for (const auto& value : view->values) {
-          portal->values.push_back(value ? std::optional<std::string>(*value) : std::nullopt);
+          portal.values.push_back(value ? std::optional<std::string>(*value) : std::nullopt);
         }
-        expected.portal = std::move(portal);
+        expected.portal = item.portal;
         break;
       }
       case 'D':
@@ -191,33 +191,29 @@ void Relay::JudgeBatch(Batch* batch) {
 }
 
 bool Relay::JudgeParse(BatchItem* item, Batch* batch) {
-  const std::shared_ptr<const Prepared> sent = item->expected.prepared;
-  const std::shared_ptr<const Plan> plan = JudgeText(sent->text);
+  const std::shared_ptr<Prepared>& prepared = item->prepared;
+  const std::shared_ptr<const Plan> plan = JudgeText(prepared->text);
   item->expected.sensitive = plan->sensitive;
   // Refused already here when no values could save it; a text that would be held may be prepared, not run.
   if (plan->refusal.has_value() || plan->verdict == policy::Verdict::kDeny) {
     batch->denied_execution = NewExecution(plan);
-    batch->denied_sql = sent->text;
+    batch->denied_sql = prepared->text;
     return batch->Deny(0, ToErrorFields(plan->DenyFields()));
   }
-  auto prepared = std::make_shared<Prepared>(*sent);
   prepared->analysis = plan->analysis;
   batch->prepared[item->expected.name] = prepared;
-  item->expected.prepared = std::move(prepared);
   return true;
 }
 
 bool Relay::JudgeBind(BatchItem* item, Batch* batch) {
-  const std::shared_ptr<const Portal> sent = item->expected.portal;
+  const std::shared_ptr<Portal>& portal = item->portal;
   if (item->expected.name == marker_) return batch->Deny(0, NoSuchPortal(item->expected.name));
-  const std::shared_ptr<const Prepared> prepared = FindPrepared(*batch, sent->statement);
-  if (prepared == nullptr) return batch->Deny(0, NoSuchStatement(sent->statement));
-  auto portal = std::make_shared<Portal>(*sent);
+  const std::shared_ptr<const Prepared> prepared = FindPrepared(*batch, portal->statement);
+  if (prepared == nullptr) return batch->Deny(0, NoSuchStatement(portal->statement));
   portal->prepared = prepared;
   // The planner already runs immutable functions at Bind, so a statement that is denied by now is not bound.
-  portal->plan = JudgeText(TextOf(portal->statement, *prepared));
+  portal->plan = JudgePrepared(portal->statement, prepared);
   item->expected.sensitive = portal->plan->sensitive;
-  item->expected.portal = portal;
   if (portal->plan->refusal.has_value() || portal->plan->verdict == policy::Verdict::kDeny) {
     batch->denied_execution = NewExecution(portal->plan);
     batch->denied_portal = portal;
@@ -243,13 +239,13 @@ bool Relay::JudgeDescribeOrClose(BatchItem* item, Batch* batch) {
   if (expected.target == 'S') {
     const auto prepared = FindPrepared(*batch, expected.name);
     if (prepared == nullptr) return batch->Deny(0, NoSuchStatement(expected.name));
-    expected.sensitive = JudgeText(TextOf(expected.name, *prepared))->sensitive;
+    expected.sensitive = JudgePrepared(expected.name, prepared)->sensitive;
     return true;
   }
   const auto portal = FindPortal(*batch, expected.name);
   if (portal == nullptr || portal->prepared == nullptr) return batch->Deny(0, NoSuchPortal(expected.name));
-  expected.sensitive = JudgeText(TextOf(portal->statement, *portal->prepared))->sensitive;
-  batch->described[expected.name] = true;
+  expected.sensitive = JudgePrepared(portal->statement, portal->prepared)->sensitive;
+  batch->described.insert(expected.name);
   return true;
 }
 
@@ -260,8 +256,7 @@ bool Relay::JudgeExecute(BatchItem* item, Batch* batch) {
   if (portal == nullptr || portal->prepared == nullptr) return batch->Deny(0, NoSuchPortal(expected.name));
   // Bound in this very batch, it was judged a moment ago, under the same state.
   const bool fresh = portal->plan != nullptr && batch->portals.contains(expected.name);
-  const std::shared_ptr<const Plan> plan =
-      fresh ? portal->plan : JudgeText(TextOf(portal->statement, *portal->prepared));
+  const std::shared_ptr<const Plan> plan = fresh ? portal->plan : JudgePrepared(portal->statement, portal->prepared);
   const std::shared_ptr<Execution> execution = NewExecution(plan);
   expected.execution = execution;
   expected.portal = portal;
@@ -290,11 +285,12 @@ bool Relay::JudgeExecute(BatchItem* item, Batch* batch) {
   if (plan->verdict == policy::Verdict::kHold) batch->held.push_back(static_cast<size_t>(item - batch->items.data()));
   if (execution->NeedsMasks() && !statement->copy.has_value() && ReturnsRows(*statement)) {
     // Only the portal's own description says where its columns come from now: the statement's may be of another plan.
-    const bool known = batch->described[expected.name] || (!batch->portals.contains(expected.name) && portal->fields);
+    const bool known =
+        batch->described.contains(expected.name) || (!batch->portals.contains(expected.name) && portal->fields);
     item->describe = !known;
-    batch->described[expected.name] = true;
+    batch->described.insert(expected.name);
   }
-  const bool copy_in = statement->copy.has_value() && !statement->copy->to;
+  const bool copy_in = statement->copy.has_value() ? !statement->copy->to : statement->unanalysable.has_value();
   item->barrier = copy_in || execution->rows_max.has_value();
   item->barrier_unless_sync = plan->barrier;
   return true;

@@ -323,6 +323,7 @@ Task<bool> Relay::HandleFunctionCall(wire::Message message) {
   plan->policy_revision = control->policy_revision;
   plan->effects.push_back(effect.ToString());
   const std::shared_ptr<Execution> execution = NewExecution(plan);
+  leaves_nothing_ = false;
   if (plan->verdict != policy::Verdict::kAllow || execution->NeedsMasks()) {
     const auto denial = Share(PosternError("42501", "function calls by OID are not allowed", "effect: function_call",
                                            "Call the function in a SELECT statement."));

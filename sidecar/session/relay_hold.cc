@@ -80,7 +80,7 @@ void Ask(std::shared_ptr<Inbox> inbox, sidecar::Uplink& uplink, const Request& r
 
 }  // namespace
 
-v1::RequestStatementApprovalRequest Relay::ApprovalRequest(const Held& held) const {
+v1::RequestStatementApprovalRequest Relay::ApprovalRequest(const Held& held) {
   const sidecar::Plan& plan = *held.execution->plan;
   const policy::Decision& decision = plan.decisions[plan.decisive];
   v1::RequestStatementApprovalRequest request;

@@ -55,8 +55,9 @@ wire::ErrorFields FatalOf(const absl::Status& status) {
 
 }  // namespace
 
-Session::Session(reactor::EventLoop& loop, const Services& services, std::unique_ptr<reactor::Stream> client, Peer peer)
-    : loop_(loop), services_(services), client_(std::move(client)), peer_(std::move(peer)) {}
+Session::Session(reactor::EventLoop& loop, const Services& services, WarmPool& warm,
+                 std::unique_ptr<reactor::Stream> client, Peer peer)
+    : loop_(loop), services_(services), warm_(warm), client_(std::move(client)), peer_(std::move(peer)) {}
 
 Session::~Session() = default;
 

@@ -35,7 +35,8 @@ struct Peer {
 // Belongs to one event loop, save for SessionControl. Keeps itself alive while it runs.
 class Session : public SessionControl, public std::enable_shared_from_this<Session> {
  public:
-  Session(reactor::EventLoop& loop, const Services& services, std::unique_ptr<reactor::Stream> client, Peer peer);
+  Session(reactor::EventLoop& loop, const Services& services, WarmPool& warm, std::unique_ptr<reactor::Stream> client,
+          Peer peer);
   ~Session() override;
 
   // Serves the connection to its end. `session` is kept by the coroutine.
@@ -64,6 +65,8 @@ class Session : public SessionControl, public std::enable_shared_from_this<Sessi
   reactor::Task<absl::StatusOr<v1::ReleaseCredentialResponse>> ReleaseCredential();
   reactor::Task<absl::Status> AwaitCatalog();
   reactor::Task<absl::Status> OpenRelay(const ClientStartup& startup);
+  // A warm connection, or a new one.
+  reactor::Task<absl::StatusOr<UpstreamConnection>> TakeUpstream(UpstreamRequest request);
   UpstreamRequest MakeUpstreamRequest(const ClientStartup& startup, v1::ReleaseCredentialResponse credential) const;
   void Welcome();
   absl::Status StillGranted() const;
@@ -76,6 +79,7 @@ class Session : public SessionControl, public std::enable_shared_from_this<Sessi
 
   reactor::EventLoop& loop_;
   const Services& services_;
+  WarmPool& warm_;
   std::unique_ptr<reactor::Stream> client_;
   const Peer peer_;
   SessionInfo info_;
@@ -83,7 +87,6 @@ class Session : public SessionControl, public std::enable_shared_from_this<Sessi
   std::optional<Registry::CancelKey> key_;
   std::unique_ptr<sidecar::CatalogService::Following> following_;
   std::unique_ptr<Relay> relay_;
-  std::vector<std::pair<std::string, std::string>> server_parameters_;
   std::vector<std::string> server_notices_;
   ClientStartup startup_;
   absl::Time start_time_;

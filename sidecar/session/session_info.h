@@ -17,7 +17,8 @@ struct SessionInfo {
   std::string id;
   std::string client_address;
   std::string application_name;
-  std::string client_user;  // as the client named itself; nothing follows from it
+  std::string upstream_application_name;  // what the database shows: names the agent and the grant
+  std::string client_user;                // as the client named itself; nothing follows from it
   token::Claims claims;
   std::string database;
   std::string role;

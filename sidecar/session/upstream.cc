@@ -4,6 +4,7 @@
 #include "common/crypto/base64.h"
 #include "fmt/format.h"
 #include "sidecar/reactor/connect.h"
+#include "sidecar/reactor/deadline.h"
 #include "sidecar/session/scram.h"
 #include "sidecar/wire/backend.h"
 #include "sidecar/wire/build.h"
@@ -23,26 +24,6 @@ absl::Status ProtocolError(std::string_view what) {
   return Error(absl::StatusCode::kUnavailable, "UPSTREAM_PROTOCOL",
                fmt::format("unexpected answer of the server: {}", what));
 }
-
-// Closes the stream when the time is up, which ends every wait on it.
-class Deadline {
- public:
-  Deadline(reactor::EventLoop& loop, absl::Duration timeout, Stream* stream) : loop_(loop) {
-    timer_ = loop.After(timeout, [this, stream] {
-      passed_ = true;
-      stream->Close();
-    });
-  }
-  ~Deadline() { loop_.CancelTimer(timer_); }
-  Deadline(const Deadline&) = delete;
-  Deadline& operator=(const Deadline&) = delete;
-  bool passed() const { return passed_; }
-
- private:
-  reactor::EventLoop& loop_;
-  reactor::EventLoop::TimerId timer_;
-  bool passed_ = false;
-};
 
 // One login over one stream.
 class Login {
@@ -246,9 +227,11 @@ Task<absl::StatusOr<UpstreamConnection>> OpenUpstream(reactor::EventLoop& loop, 
   if (!stream.ok()) co_return stream.status();
   UpstreamConnection connection;
   connection.stream = *std::move(stream);
+  connection.user = request.user;
+  connection.opened = loop.clock().Monotonic();
   absl::Status done;
   {
-    const Deadline deadline(loop, request.timeout, connection.stream.get());
+    const reactor::Deadline deadline(loop, request.timeout, connection.stream.get());
     done = co_await StartTls(connection.stream.get(), tls, request.target, *mode);
     if (done.ok()) {
       const bool verified =
@@ -274,7 +257,7 @@ Task<void> CancelUpstream(reactor::EventLoop& loop, UpstreamTls& tls, v1::Target
       co_await reactor::Connect(loop, target.host(), target.port(), kTimeout);
   if (!connected.ok()) co_return;
   const std::unique_ptr<Stream> stream = *std::move(connected);
-  const Deadline deadline(loop, kTimeout, stream.get());
+  const reactor::Deadline deadline(loop, kTimeout, stream.get());
   const absl::Status secured = co_await StartTls(stream.get(), tls, target, *mode);
   if (!secured.ok()) co_return;
   wire::AppendCancelRequest(process_id, secret_key, &stream->out());

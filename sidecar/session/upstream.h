@@ -38,6 +38,14 @@ struct UpstreamConnection {
   std::vector<std::string> notices;
   // Bytes that followed ReadyForQuery.
   std::string rest;
+
+  // Who it is logged in as, and the role that it runs as.
+  std::string user;
+  std::string role;
+  // When it was opened, of Clock::Monotonic().
+  absl::Duration opened;
+  // Of WarmPool::KeyOf(); empty: it is closed with its session.
+  std::string warm_key;
 };
 
 // Connects, negotiates TLS as the target says, and logs in. SCRAM-SHA-256 with channel binding where the server offers

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "absl/container/inlined_vector.h"
 #include "absl/synchronization/notification.h"
 #include "common/audit/parts.h"
 #include "common/base/errors.h"
@@ -122,35 +123,45 @@ absl::StatusOr<Ticket> SpoolImpl::Append(const v1::AuditRecord& record, Durabili
     *timed.mutable_time() = google::protobuf::util::TimeUtil::MicrosecondsToTimestamp(absl::ToUnixMicros(clock_.Now()));
     return Append(timed, durability);
   }
-  std::vector<std::string> serialized;
   if (record.ByteSizeLong() <= options_.max_record_bytes) {
-    serialized.push_back(audit::SerializeRecord(record));
-  } else {
-    const std::string id = NewId("rec_", clock_.Now(), random_);
-    for (const v1::AuditRecord& part : audit::SplitRecord(record, id, options_.max_record_bytes)) {
-      serialized.push_back(audit::SerializeRecord(part));
-    }
+    return AppendSerialized(record.kind(), audit::SerializeRecord(record), durability);
   }
-  return AppendSerialized(record.kind(), serialized, durability);
+  const std::string id = NewId("rec_", clock_.Now(), random_);
+  std::vector<std::string> serialized;
+  for (const v1::AuditRecord& part : audit::SplitRecord(record, id, options_.max_record_bytes)) {
+    serialized.push_back(audit::SerializeRecord(part));
+  }
+  const std::vector<std::string_view> parts(serialized.begin(), serialized.end());
+  return AppendParts(record.kind(), parts, durability);
 }
 
-absl::StatusOr<Ticket> SpoolImpl::AppendSerialized(v1::AuditKind kind, const std::vector<std::string>& records,
-                                                   Durability durability) {
+absl::StatusOr<Ticket> SpoolImpl::AppendSerialized(v1::AuditKind kind, std::string_view record, Durability durability) {
+  if (record.size() <= options_.max_record_bytes) return AppendParts(kind, {&record, 1}, durability);
+  v1::AuditRecord whole;
+  if (!whole.ParseFromArray(record.data(), static_cast<int>(record.size()))) {
+    return Error(absl::StatusCode::kInternal, "SPOOL_FAILED", "an audit record does not read as one");
+  }
+  return Append(whole, durability);
+}
+
+absl::StatusOr<Ticket> SpoolImpl::AppendParts(v1::AuditKind kind, absl::Span<const std::string_view> parts,
+                                              Durability durability) {
   size_t bytes = 0;
-  for (const std::string& record : records) bytes += record.size() + kRecordFrameOverhead;
   // Hashed outside the lock, for that is most of the work.
-  std::vector<audit::Digest> digests;
-  digests.reserve(records.size());
-  for (const std::string& record : records) digests.push_back(audit::Sha256({record}));
+  absl::InlinedVector<audit::Digest, 1> digests;
+  for (const std::string_view part : parts) {
+    bytes += part.size() + kRecordFrameOverhead;
+    digests.push_back(audit::Sha256({part}));
+  }
 
   Ticket ticket;
   bool write_now = false;
   {
     absl::MutexLock lock(&mu_);
     POSTERN_RETURN_IF_ERROR(Admit(kind, bytes));
-    for (size_t i = 0; i < records.size(); ++i) {
+    for (size_t i = 0; i < parts.size(); ++i) {
       const std::string& hash = chain_.Advance(digests[i]);
-      AppendRecordFrame(pending_.frames, chain_.sequence(), hash, records[i]);
+      AppendRecordFrame(pending_.frames, chain_.sequence(), hash, parts[i]);
     }
     pending_.last_sequence = ticket.sequence = chain_.sequence();
     pending_.last_hash = chain_.hash();

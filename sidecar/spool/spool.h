@@ -116,6 +116,11 @@ class Spool {
   // A refused record is not in the chain.
   virtual absl::StatusOr<Ticket> Append(const v1::AuditRecord& record, Durability durability) = 0;
 
+  // The same for a record that is serialized already, as by audit::SerializeRecord(), with its time. `kind` is that
+  // of the record.
+  virtual absl::StatusOr<Ticket> AppendSerialized(v1::AuditKind kind, std::string_view record,
+                                                  Durability durability) = 0;
+
   // Hands everything appended so far to the kernel. When this returns OK, relaxed records may be acted upon. An error
   // (SPOOL_FULL, SPOOL_FAILED) means that the records of this batch are not safe: do not act on their gates. They stay
   // in the chain, and later reach the disk; tell with an outcome record ("not forwarded") that nothing came of them.

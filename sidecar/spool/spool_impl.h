@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/synchronization/mutex.h"
+#include "absl/types/span.h"
 #include "common/audit/chain.h"
 #include "sidecar/spool/recovery.h"
 #include "sidecar/spool/spool.h"
@@ -25,6 +26,7 @@ class SpoolImpl final : public Spool {
   absl::Status Start();
 
   absl::StatusOr<Ticket> Append(const v1::AuditRecord& record, Durability durability) override;
+  absl::StatusOr<Ticket> AppendSerialized(v1::AuditKind kind, std::string_view record, Durability durability) override;
   absl::Status Flush() override;
   void WhenDurable(Ticket ticket, std::function<void(absl::Status)> done) override;
   absl::Status Sync() override;
@@ -61,8 +63,9 @@ class SpoolImpl final : public Spool {
   };
 
   absl::Status Admit(v1::AuditKind kind, size_t bytes) ABSL_EXCLUSIVE_LOCKS_REQUIRED(mu_);
-  absl::StatusOr<Ticket> AppendSerialized(v1::AuditKind kind, const std::vector<std::string>& records,
-                                          Durability durability);
+  // The parts of one record.
+  absl::StatusOr<Ticket> AppendParts(v1::AuditKind kind, absl::Span<const std::string_view> parts,
+                                     Durability durability);
 
   // Writes what is pending.
   absl::Status WriteOut() ABSL_EXCLUSIVE_LOCKS_REQUIRED(io_mu_);

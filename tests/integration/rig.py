@@ -33,6 +33,34 @@ def await_end(pid, timeout=20):
         time.sleep(0.05)
 
 
+def await_value(get, what, timeout=20):
+    """Asks until get() returns something, and returns it."""
+    deadline = time.monotonic() + timeout
+    while True:
+        value = get()
+        if value is not None:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"in vain: {what}")
+        time.sleep(0.05)
+
+
+def cancel_when_running(connection, sql):
+    """Executes `sql` on a psycopg connection and cancels it; the cancellation is repeated until it has hit."""
+    done = threading.Event()
+
+    def cancel():
+        while not done.wait(0.1):
+            connection.cancel()
+    thread = threading.Thread(target=cancel)
+    thread.start()
+    try:
+        connection.execute(sql)
+    finally:
+        done.set()
+        thread.join()
+
+
 class Stack:
     """What `deploy/quickstart up` starts."""
 

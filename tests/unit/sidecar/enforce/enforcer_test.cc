@@ -115,6 +115,54 @@ TEST(Enforcer, ABoundMaskIsNotWrittenBackEither) {
   EXPECT_EQ(SentinelRefusal().sqlstate, "42501");
 }
 
+TEST(Enforcer, TextsOfOneShapeShareAPlan) {
+  Shop shop;
+  const auto plan = shop.Judge("SELECT id, email FROM customers WHERE id = 1 AND name = 'Ann'");
+  EXPECT_EQ(plan->verdict, Verdict::kAllow);
+  EXPECT_EQ(shop.Judge("SELECT id, email FROM customers WHERE id = 77 AND name = 'O''Hara'"), plan);
+  // Another kind of literal, another list, a comment, an escape: other texts.
+  for (const char* other : {"SELECT id, email FROM customers WHERE id = '1' AND name = 'Ann'",
+                            "SELECT id, email FROM customers WHERE id = 1.5 AND name = 'Ann'",
+                            "SELECT id, email FROM customers WHERE id = 1 AND name = E'Ann'",
+                            "SELECT id, email FROM customers WHERE id = 1 AND name = 'Ann' -- '",
+                            "SELECT id, email FROM evil.customers WHERE id = 1 AND name = 'Ann'"}) {
+    EXPECT_NE(shop.Judge(other), plan) << other;
+  }
+}
+
+TEST(Enforcer, LiteralsThatDecideArePartOfTheShape) {
+  Shop shop;
+  const auto few = shop.Judge("SELECT id, status FROM orders ORDER BY 1 LIMIT 5");
+  EXPECT_EQ(shop.Judge("SELECT id, status FROM orders ORDER BY 1 LIMIT 5"), few);
+  const auto more = shop.Judge("SELECT id, status FROM orders ORDER BY 1 LIMIT 50");
+  EXPECT_NE(more, few);
+  EXPECT_EQ(more->analysis->statements[0].shape.limit, 50);
+  EXPECT_EQ(shop.Judge("SELECT id, status FROM orders ORDER BY 1 LIMIT 50"), more);
+  EXPECT_EQ(shop.Judge("SELECT id, status FROM orders ORDER BY 1 LIMIT 5"), few);
+  // Sorting by a masked column is refused, whatever was allowed for another ordinal.
+  EXPECT_EQ(shop.Judge("SELECT id, email FROM customers ORDER BY 1")->verdict, Verdict::kAllow);
+  EXPECT_EQ(shop.Judge("SELECT id, email FROM customers ORDER BY 2")->verdict, Verdict::kDeny);
+  EXPECT_EQ(shop.Judge("SELECT id, email FROM customers ORDER BY 1")->verdict, Verdict::kAllow);
+}
+
+TEST(Enforcer, ASharedPlanDoesNotLetAMaskBeWrittenBack) {
+  Shop shop;
+  EXPECT_EQ(shop.Judge("UPDATE customers SET name = 'Ann' WHERE id = 1")->verdict, Verdict::kAllow);
+  EXPECT_EQ(shop.Judge("UPDATE customers SET name = '[redacted]' WHERE id = 1")->verdict, Verdict::kDeny);
+  EXPECT_EQ(shop.Judge("UPDATE customers SET email = 'ann@example.com' WHERE id = 1")->verdict, Verdict::kAllow);
+  EXPECT_EQ(shop.Judge("UPDATE customers SET email = '***@example.com' WHERE id = 1")->verdict, Verdict::kDeny);
+  EXPECT_EQ(shop.Judge("UPDATE customers SET email = 'h_0123456789abcdef01234567' WHERE id = 1")->verdict, Verdict::kDeny);
+}
+
+TEST(Enforcer, WhatIsHeldOrRefusedIsNotShared) {
+  Shop shop;
+  const auto held = shop.Judge("DELETE FROM orders WHERE id = 1");
+  EXPECT_EQ(held->verdict, Verdict::kHold);
+  const auto other = shop.Judge("DELETE FROM orders WHERE id = 2");
+  EXPECT_NE(other, held);
+  EXPECT_EQ(other->text, "DELETE FROM orders WHERE id = 2");
+}
+
 TEST(Enforcer, MaskedCopyIsUtf8Only) {
   Shop shop;
   EXPECT_EQ(shop.Judge("COPY customers (id, email) TO STDOUT")->verdict, Verdict::kAllow);
