@@ -74,6 +74,10 @@ using Matching = absl::InlinedVector<const CompiledDocument*, 8>;
 Matching MatchingDocuments(const std::vector<CompiledDocument>& documents, const Subject& subject,
                            const TargetView& target);
 
+// The rule that covers every effect there could be, when nothing that these policies say, nor the intent, could refuse,
+// hold, mask, limit or pin anything; else nullptr.
+const CompiledRule* RuleOfEverything(const Matching& matching, const IntentView& intent);
+
 CompiledDocument CompileDocument(const v1::Policy& policy);
 
 // Tables that a relation is a part of, and its partitions and inheritance children; not the relation itself.

@@ -103,6 +103,16 @@ Outcome JudgeEffect(const EffectView& view, const Matching& matching) {
   return {Verdict::kAllow, "", allow, rows_max};
 }
 
+// strict if any policy says so; relaxed only if all do.
+std::string AuditOf(const Matching& matching) {
+  size_t relaxed = 0;
+  for (const CompiledDocument* document : matching) {
+    if (document->session.audit() == "strict") return "strict";
+    if (document->session.audit() == "relaxed") ++relaxed;
+  }
+  return relaxed == matching.size() ? "relaxed" : "";
+}
+
 // Why no rule covers the effect, and the least that would.
 void ExplainNoRule(const EffectView& view, const Matching& matching, EffectDecision* decision) {
   const std::string_view verb = sql::OperationName(view.effect.operation);
@@ -144,7 +154,7 @@ class StatementJudge {
       : matching_(matching), intent_(intent), statement_(statement), catalog_(catalog), decision_(*decision) {}
 
   void Run() {
-    decision_.audit = Audit();
+    decision_.audit = AuditOf(matching_);
     decision_.verdict = Verdict::kAllow;
     lone_relation_ = HasLoneRelation();
     for (size_t i = 0; i < statement_.effects.size(); ++i) JudgeOne(i);
@@ -300,16 +310,6 @@ class StatementJudge {
     return fmt::format("{} {}", names.size() == 1 ? "policy" : "policies", fmt::join(names, ", "));
   }
 
-  // strict if any policy says so; relaxed only if all do.
-  std::string Audit() const {
-    size_t relaxed = 0;
-    for (const CompiledDocument* document : matching_) {
-      if (document->session.audit() == "strict") return "strict";
-      if (document->session.audit() == "relaxed") ++relaxed;
-    }
-    return relaxed == matching_.size() ? "relaxed" : "";
-  }
-
   const Matching& matching_;
   const CompiledIntent intent_;
   const sql::Statement& statement_;
@@ -336,6 +336,15 @@ Decision CompiledPolicy::Judge(const Subject& subject, const TargetView& target,
     decision.reason = fmt::format("no policy speaks of {} on target {} (database {})", SubjectInWords(subject),
                                   target.name, target.database);
     decision.hint = "ask the policy's owner to name this agent or one of its groups under `subjects`";
+    return decision;
+  }
+  const CompiledRule* everything = RuleOfEverything(matching, intent);
+  decision.everything = everything != nullptr;
+  if (statement.unanalysable && decision.everything) {
+    decision.verdict = Verdict::kAllow;
+    decision.rule = everything->ref;
+    decision.audit = AuditOf(matching);
+    if (decision.audit.empty()) decision.audit = "strict";  // it may write
     return decision;
   }
   if (statement.unanalysable) {

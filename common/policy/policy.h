@@ -106,6 +106,9 @@ struct Decision {
   std::optional<int64_t> affected_rows_max;
   // Audit mode of the policies that matched: "strict", "relaxed" or "" (writes strict).
   std::string audit;
+  // Policy allows whatever a statement may be: every verb and named permission on everything, no deny, hold, mask,
+  // limit or pinned setting, and an intent as wide. Only then does a statement that is not understood run.
+  bool everything = false;
 
   // Parallel to Statement::effects.
   std::vector<EffectDecision> effects;
@@ -151,6 +154,9 @@ class CompiledPolicy {
                            int64_t ttl_seconds) const;
 
   SessionTerms TermsFor(const Subject& subject, const TargetView& target) const;
+
+  // True if every decision for them is Decision::everything.
+  bool AllowsEverything(const Subject& subject, const TargetView& target, const IntentView& intent) const;
 
   // Columns that are masked for this subject on this target, by origin. Empty strategy never appears. Used to check
   // RowDescription whatever analysis said. Includes columns of descendants (partitions) and inheritance children.
