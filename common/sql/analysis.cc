@@ -74,7 +74,8 @@ absl::StatusOr<Analysis> Analyze(std::string_view text, const Catalog& catalog, 
   if (absl::Status status = parsed.Parse(text, options.limits); !status.ok()) return status;
   Analysis analysis;
   analysis.fingerprint = internal::Fingerprint(text);
-  MessageState state{catalog, session, options, EffectivePath(session.search_path, session.role), "", {}, {}, {}};
+  MessageState state{catalog, session, options, EffectivePath(session.search_path, session.role), "", {},
+                     {},      {},      false};
   bool path_changed = false;
   int end = 0;
   for (const ::Node* node : Items(parsed.statements())) {

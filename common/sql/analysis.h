@@ -112,6 +112,8 @@ struct OutputColumn {
   // The value may also depend on data that analysis cannot see: the result of a function that is not looked into, a
   // statistics view, a row that triggers may have rewritten. Nothing sensitive can be ruled out.
   bool opaque = false;
+  // Part of the above: the result of a function, operator or aggregate of users that is not looked into is in it.
+  bool from_call = false;
 };
 
 enum class StatementKind : uint8_t {
@@ -159,8 +161,12 @@ struct Shape {
   // or parameters, joined by AND at the top level. Empty when the statement reads any other relation as well, or the
   // same one twice: then it is not what one WHERE says.
   std::vector<std::string> where_equality;
-  // Constant LIMIT/FETCH FIRST; absent when there is none or it is not a constant (a parameter counts as none).
+  // Constant LIMIT/FETCH FIRST; absent when there is none, it is not a constant (a parameter counts as none), or it
+  // does not bound what is shown: WITH TIES, and rows that array_agg() and its kin gather into one.
   std::optional<int64_t> limit;
+  // Every row of the result stands for at least this many rows of one table: the statement is a single SELECT over it,
+  // without subqueries, and its HAVING asks for count(*) >= N.
+  std::optional<int64_t> group_min;
 };
 
 // Details of a COPY, for masking the stream. Not nested in Statement: clang cannot put a nested class with default
@@ -256,6 +262,7 @@ struct Limits {
   size_t max_text_bytes = 1 << 20;  // longer text is refused, not forwarded
   int max_depth = 400;              // nesting of the parse tree
   int max_statements = 1000;        // statements in one message
+  int64_t max_steps = 3'000'000;    // work on one statement; about a tenth of a microsecond each
 };
 
 struct AnalysisOptions {

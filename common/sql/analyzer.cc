@@ -26,8 +26,16 @@ const Statement* MessageState::FindCursor(std::string_view name) const {
 }
 
 Analyzer::Depth::Depth(Analyzer* analyzer) : analyzer_(analyzer) {
-  ok_ = ++analyzer_->depth_ <= analyzer_->message_.options.limits.max_depth;
+  const Limits& limits = analyzer_->message_.options.limits;
+  ok_ = ++analyzer_->depth_ <= limits.max_depth;
   if (!ok_) analyzer_->Fail("it is nested too deeply");
+  analyzer_->Spend(1);
+  ok_ = ok_ && analyzer_->steps_ <= limits.max_steps;
+}
+
+void Analyzer::Spend(size_t steps) {
+  steps_ += static_cast<int64_t>(steps);
+  if (steps_ > message_.options.limits.max_steps) Fail("it takes too much work to analyse");
 }
 
 void Analyzer::Fail(std::string reason) {
@@ -59,19 +67,28 @@ void Analyzer::NoteNamed(Operation operation, std::string_view name, ObjectKind 
 }
 
 void Analyzer::NotePredicate(const Flow& flow, bool equality) {
-  for (const ColumnId& column : flow.sources) predicates_.push_back({column, equality});
+  for (const ColumnId& column : flow.sources) predicates_.Add(column, equality);
 }
 
-void Analyzer::NoteStored(const Flow& flow) { stored_.insert(stored_.end(), flow.sources.begin(), flow.sources.end()); }
+void Analyzer::NoteStored(const Flow& flow) { stored_.AddAll(flow.sources); }
 
-void Analyzer::NoteComputed(const Flow& flow) {
-  computed_.insert(computed_.end(), flow.sources.begin(), flow.sources.end());
-}
+void Analyzer::NoteComputed(const Flow& flow) { computed_.AddAll(flow.sources); }
 
 void Analyzer::NoteTouched(const Relation& relation, bool with_descendants) {
   result_.relations.push_back(relation.oid);
   if (!with_descendants) return;
-  for (const Relation* child : catalog_.Descendants(relation.oid)) result_.relations.push_back(child->oid);
+  const std::vector<const Relation*> children = catalog_.Descendants(relation.oid);
+  Spend(children.size());
+  for (const Relation* child : children) result_.relations.push_back(child->oid);
+}
+
+int Analyzer::ReadEffect(Range* range) {
+  if (range->read_effect < 0) {
+    range->read_effect =
+        EffectIndex(Operation::kSelect, ObjectKind::kRelation, range->schema, range->name,
+                    range->relation == nullptr ? 0 : range->relation->oid, range->read_derived, range->location);
+  }
+  return range->read_effect;
 }
 
 void Analyzer::SetKind(StatementKind kind, std::string_view tag) {
@@ -88,6 +105,7 @@ void Analyzer::SetOutputs(const Rows& rows) {
     output.bare = column.flow.bare;
     output.origin = column.flow.origin;
     output.opaque = column.flow.opaque;
+    output.from_call = column.flow.from_call;
     output.sources.assign(column.flow.sources.begin(), column.flow.sources.end());
     SortUnique(&output.sources);
   }
@@ -131,22 +149,15 @@ void Analyzer::Finish() {
     result_ = std::move(refused);
     return;
   }
-  std::sort(predicates_.begin(), predicates_.end(),
-            [](const PredicateUse& a, const PredicateUse& b) { return a.column < b.column; });
-  for (size_t i = 0; i < predicates_.size();) {
-    const ColumnId column = predicates_[i].column;
-    bool equality = true;
-    for (; i < predicates_.size() && predicates_[i].column == column; ++i)
-      equality = equality && predicates_[i].equality;
-    result_.predicates.push_back(column);
-    if (equality) result_.equality_only_predicates.push_back(column);
+  predicates_.Compact();
+  for (const PredicateSet::Use& use : predicates_) {
+    result_.predicates.push_back(use.column);
+    if (use.equality) result_.equality_only_predicates.push_back(use.column);
   }
   // EXECUTE and FETCH have copied those of their definition.
   result_.stored.insert(result_.stored.end(), stored_.begin(), stored_.end());
   result_.computed.insert(result_.computed.end(), computed_.begin(), computed_.end());
   std::sort(result_.read_constants.begin(), result_.read_constants.end());
-  SortUnique(&result_.predicates);
-  SortUnique(&result_.equality_only_predicates);
   SortUnique(&result_.stored);
   SortUnique(&result_.computed);
   std::sort(result_.relations.begin(), result_.relations.end());
@@ -160,6 +171,7 @@ void Analyzer::Finish() {
     if (OperationChangesCatalog(effect.operation)) result_.changes_catalog = true;
   }
   if (shape_replayed_) return;
+  if (gathers_rows_) result_.shape.limit.reset();
   if (relations_named_ != 1) result_.shape.where_equality.clear();
   if (writes_seen_ > 0) result_.shape.has_where = writes_with_where_ == writes_seen_;
   if (writes_seen_ > 1) result_.shape.where_equality.clear();
@@ -171,7 +183,7 @@ std::unique_ptr<Lineage> Analyzer::RunLineage(const ::Node* query) {
   Rows rows = Query(query, outer);
   if (rows.open) Fail("its columns are not all known");
   if (select_into_) Fail("it creates a table");
-  FinishOperators();
+  lineage->uses_operators = uses_operators_;
   if (failure_.has_value()) {
     lineage->failure = *failure_;
     return lineage;
@@ -186,8 +198,8 @@ std::unique_ptr<Lineage> Analyzer::RunLineage(const ::Node* query) {
     effect.location = -1;
   }
   lineage->relations = std::move(result_.relations);
-  for (const PredicateUse& use : predicates_) lineage->predicates.push_back(use.column);
-  SortUnique(&lineage->predicates);
+  predicates_.Compact();
+  for (const PredicateSet::Use& use : predicates_) lineage->predicates.push_back(use.column);
   return lineage;
 }
 

@@ -33,6 +33,8 @@ struct MessageState {
   std::map<std::string, Statement, std::less<>> cursors;
   // Views and SQL functions that are being expanded, outermost first.
   std::vector<Oid> expanding;
+  // The text is a function's body: which schemas its unqualified functions are looked for in depends on who calls it.
+  bool function_body = false;
 
   const Statement* FindPrepared(std::string_view name) const;
   const Statement* FindCursor(std::string_view name) const;
@@ -60,7 +62,11 @@ class Analyzer {
   void SearchAndCycle(const ::CommonTableExpr* definition, Cte* cte, const Scope& scope);
   void TargetList(const ::List* targets, const Scope& scope, Rows* rows);
   bool ExpandComposite(const ::A_Indirection* indirection, const Scope& scope, Rows* rows);
-  void Key(const ::Node* node, const Scope& scope, const Rows& rows, bool input_first);
+  // ORDER BY and DISTINCT ON look among the outputs first, GROUP BY among the inputs.
+  enum class KeyOf : uint8_t { kOrder, kGroup };
+  void Key(const ::Node* node, const Scope& scope, const Rows& rows, KeyOf of);
+  // What comes after the rows: DISTINCT, ORDER BY, LIMIT, OFFSET.
+  void SelectTail(const ::SelectStmt* select, const Scope& scope, const Rows& rows);
   void Distinct(const ::SelectStmt* select, const Scope& scope, const Rows& rows);
   void Locking(const ::SelectStmt* select, size_t first, size_t last);
   void SelectStatement(const ::Node* node);
@@ -77,8 +83,11 @@ class Analyzer {
   FromItem FromTableFunc(const ::RangeTableFunc* table, const Scope& lateral);
   FromItem FromJoin(const ::JoinExpr* join, const Scope& lateral, const Scope& outer);
   Flow JoinColumn(const FromItem& item, std::string_view name);
-  void AddFunctionColumns(const ::Node* call, const ::List* definitions, const Flow& flow, Range* range);
+  void AddFunctionColumns(const ::Node* call, const ::List* definitions, const Flow& flow, const Scope& lateral,
+                          Range* range);
   static std::string_view FunctionName(const ::Node* call);
+  // False if the expression may be a row, or an array of rows, which is as many columns as they have.
+  bool IsScalar(const ::Node* node, const Scope& scope);
 
   // --- names.cc ---------------------------------------------------------------------------------------------------
   struct Resolved {
@@ -92,6 +101,8 @@ class Analyzer {
   // A column of a range by name; nullopt if it has none.
   std::optional<Flow> ColumnNamed(Range* range, std::string_view name);
   Flow WholeRow(Range* range);
+  // A field of a value that is a whole row.
+  std::optional<Flow> RowField(const Flow& row, std::string_view name);
   Range* FindRange(const Scope& scope, std::string_view schema, std::string_view name) const;
   // All columns that a star stands for, appended to `rows`.
   void Expand(const Scope& scope, const ::ColumnRef* star, Rows* rows);
@@ -115,7 +126,8 @@ class Analyzer {
   // WHERE, ON, HAVING…: notes the columns as predicates.
   void Predicate(const ::Node* node, const Scope& scope);
   void PredicatePart(const ::Node* node, const Scope& scope);
-  void Operator(const ::List* name);
+  // True if it is surely none of Postgres's own, so that its result may be anything.
+  bool Operator(const ::List* name);
   void TypeUse(const ::TypeName* type);
 
   void ExprColumnRef(const ::Node*, const Scope&, Flow*);
@@ -156,7 +168,9 @@ class Analyzer {
   void CallUser(const Function& function, const Flow& arguments, int location, Flow* result);
   void CallSequence(const ::FuncCall* call, std::string_view name, bool write, const Flow& arguments);
   void CallSetConfig(const ::FuncCall* call, const Flow& arguments);
-  // Functions of that name that the call may mean, other than pg_catalog's.
+  // Functions of that name that the call may mean.
+  std::vector<const Function*> Functions(std::string_view schema, std::string_view name) const;
+  // The same without pg_catalog's.
   std::vector<const Function*> UserFunctions(std::string_view schema, std::string_view name) const;
   // t.f and f(t) where t has no column f: the function f of the row.
   Flow CallOnRow(std::string_view name, Flow row, int location);
@@ -180,8 +194,13 @@ class Analyzer {
   // Notes a write to columns of the target, and of the tables below when it is a view.
   void NoteWrite(Operation operation, Range* target, const std::vector<std::string_view>& columns, bool all_columns);
   void SetClause(const ::List* targets, Range* target, const Scope& scope);
+  // Columns that an INSERT names, of which a subscript may be an expression.
+  std::vector<std::string_view> InsertColumns(const ::List* targets, const Scope& scope);
+  void Subscripts(const ::ResTarget* target, const Scope& scope);
   void OnConflict(const ::OnConflictClause* conflict, Range* target, const std::vector<std::string_view>& columns,
                   const Rows& source, Scope* scope);
+  void ConflictTarget(const ::OnConflictClause* conflict, Range* target, const std::vector<std::string_view>& columns,
+                      const Scope& scope);
   void AddFrom(const ::List* items, Scope* scope, const Scope& outer);
   Rows Returning(const ::List* targets, Range* target, Scope* scope);
 
@@ -190,6 +209,8 @@ class Analyzer {
   // An UPDATE or DELETE, wherever it stands in the statement.
   void NoteWriteShape(const ::Node* where, const Range& target);
   void EqualityColumns(const ::Node* where, const Range& range);
+  // What HAVING says of the size of groups, of a SELECT over `single` alone.
+  void NoteGroups(const ::SelectStmt* select, const Range& single);
 
   // --- session.cc: SET, SHOW, transactions, PREPARE, cursors, COPY, EXPLAIN ------------------------------------------
   void SetStatement(const ::Node* node);
@@ -225,13 +246,15 @@ class Analyzer {
   void CreateSequence(const ::Node* node);
   void AlterSequence(const ::Node* node);
   void AlterTable(const ::Node* node);
-  void AlterTableCommand(const ::AlterTableCmd* command, Range* range);
+  void AlterTableCommand(const ::AlterTableCmd* command, Range* range, Range* added);
   void CreatePolicy(const ::Node* node);
   void AlterPolicy(const ::Node* node);
   void CreateStatistics(const ::Node* node);
   void TableElements(const ::List* elements, const Scope& scope);
   void ColumnDefinition(const ::ColumnDef* column, const Scope& scope);
   void ConstraintDefinition(const ::Constraint* constraint, const Scope& scope);
+  // A column of the table that `scope` is about, in a key of it.
+  void KeyColumn(std::string_view name, const Scope& scope);
   // Expressions that DDL stores for later: their functions count, and what they read is stored.
   void StoredExpression(const ::Node* node, const Scope& scope);
   // A range over an existing relation that DDL is about, for its expressions. Notes no read.
@@ -277,6 +300,8 @@ class Analyzer {
   // Keeps the first reason. fmt-style text is made by the caller.
   void Fail(std::string reason);
   bool failed() const { return failure_.has_value(); }
+  // Counts work, and Fails when a statement takes too much of it.
+  void Spend(size_t steps);
 
   // The index of the effect with this identity, added if it is new.
   int EffectIndex(Operation operation, ObjectKind kind, std::string_view schema, std::string_view name, Oid oid,
@@ -286,6 +311,8 @@ class Analyzer {
   void NoteStored(const Flow& flow);
   void NoteComputed(const Flow& flow);
   void NoteTouched(const Relation& relation, bool with_descendants);
+  // The effect that reading the range's columns belongs to.
+  int ReadEffect(Range* range);
   Range* NewRange() { return &ranges_.emplace_back(); }
   void SetOutputs(const Rows& rows);
   void SetKind(StatementKind kind, std::string_view tag);
@@ -305,11 +332,6 @@ class Analyzer {
     bool ok_;
   };
 
-  struct PredicateUse {
-    ColumnId column;
-    bool equality;
-  };
-
   void Finish();
   void FinishOperators();
 
@@ -318,17 +340,22 @@ class Analyzer {
   Statement result_;
   std::optional<std::string> failure_;
   int depth_ = 0;
+  int64_t steps_ = 0;
 
   std::deque<Range> ranges_;
   std::deque<Scope> scopes_;
-  std::vector<PredicateUse> predicates_;
-  std::vector<ColumnId> stored_;
-  std::vector<ColumnId> computed_;
+  PredicateSet predicates_;
+  ColumnSet stored_;
+  ColumnSet computed_;
 
   // Expressions use operators or casts by unqualified name: those of user schemas on the path may be meant.
   bool uses_operators_ = false;
   // Constants met now are written to columns.
   bool collecting_constants_ = false;
+  // Rows may come gathered into one value: array_agg(), ARRAY(SELECT …).
+  bool gathers_rows_ = false;
+  // Expressions hold subqueries.
+  bool has_subqueries_ = false;
   // Relations that the text names, for Shape: each FROM entry counts.
   int relations_named_ = 0;
   // UPDATE and DELETE, also in CTEs, and how many of them have a WHERE that names a column.
@@ -346,6 +373,8 @@ bool IsConstantLike(const ::Node* node);
 bool AllConstant(const ::Node* list);
 // The text of a string constant, possibly cast; nullopt for anything else, also for NULL.
 std::optional<std::string> ConstantText(const ::Node* node);
+// The LIMIT that bounds the rows of a query; nullptr where ties of the last row come as well.
+const ::Node* LimitOf(const ::SelectStmt* select);
 // True if the expression names any column.
 bool NamesColumn(const ::Node* node);
 // The name that Postgres gives an output column without AS.

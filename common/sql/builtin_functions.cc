@@ -123,6 +123,7 @@ constexpr std::string_view kStatisticsRelations[] = {
     "pg_ident_file_mappings",
     "pg_file_settings",
     "pg_replication_slots",
+    "user_mapping_options",
 };
 
 std::vector<std::string_view> Words(std::string_view text) {
@@ -134,6 +135,11 @@ std::vector<std::string_view> Words(std::string_view text) {
     begin = end;
   }
   return words;
+}
+
+std::unordered_set<std::string_view> WordSet(std::string_view text) {
+  const std::vector<std::string_view> words = Words(text);
+  return {words.begin(), words.end()};
 }
 
 std::unordered_map<std::string_view, std::vector<std::string_view>> MakeColumns() {
@@ -170,6 +176,22 @@ BuiltinClass ClassifyBuiltin(std::string_view name) {
   static const std::unordered_map<std::string_view, BuiltinClass> classes = MakeClasses();
   auto it = classes.find(name);
   return it == classes.end() ? BuiltinClass::kNotListed : it->second;
+}
+
+bool GathersRows(std::string_view name) {
+  constexpr std::string_view kNames[] = {"array_agg",       "string_agg",       "json_agg", "jsonb_agg",
+                                         "json_object_agg", "jsonb_object_agg", "xmlagg",   "range_agg"};
+  return std::find(std::begin(kNames), std::end(kNames), name) != std::end(kNames);
+}
+
+bool IsBuiltinOperator(std::string_view name) {
+  static const std::unordered_set<std::string_view> names = WordSet(kOperators);
+  return names.contains(name);
+}
+
+bool IsBuiltinScalarType(std::string_view name) {
+  static const std::unordered_set<std::string_view> names = WordSet(kScalarTypes);
+  return names.contains(name);
 }
 
 bool IsUnsafeExtensionFunction(std::string_view name) {

@@ -34,8 +34,19 @@ bool IsStatisticsRelation(std::string_view name);
 // Columns that a function returns in FROM, when it has OUT parameters; empty otherwise.
 std::vector<std::string_view> BuiltinColumns(std::string_view name);
 
+// True for aggregates of pg_catalog that put the values of many rows into one.
+bool GathersRows(std::string_view name);
+
+// True if pg_catalog has an operator of that name.
+bool IsBuiltinOperator(std::string_view name);
+
+// True for types of pg_catalog, by their names in pg_type, that are neither rows nor arrays.
+bool IsBuiltinScalarType(std::string_view name);
+
 // Data, in builtin_functions_table.cc.
 extern const std::string_view kHarmlessFunctions;
+extern const std::string_view kOperators;
+extern const std::string_view kScalarTypes;
 extern const std::string_view kFunctionColumns;
 
 }  // namespace postern::sql::internal

@@ -40,8 +40,13 @@ bool SplitRegclass(std::string_view text, std::string* schema, std::string* name
 
 }  // namespace
 
+std::vector<const Function*> Analyzer::Functions(std::string_view schema, std::string_view name) const {
+  if (schema.empty() && message_.function_body) return catalog_.FindFunctions(name);
+  return catalog_.FindFunctions(message_.search_path, schema, name);
+}
+
 std::vector<const Function*> Analyzer::UserFunctions(std::string_view schema, std::string_view name) const {
-  std::vector<const Function*> functions = catalog_.FindFunctions(message_.search_path, schema, name);
+  std::vector<const Function*> functions = Functions(schema, name);
   std::erase_if(functions, [](const Function* function) { return function->schema == "pg_catalog"; });
   return functions;
 }
@@ -79,6 +84,7 @@ void Analyzer::ExprFuncCall(const ::Node* node, const Scope& scope, Flow* out) {
     }
   }
 
+  if (GathersRows(name.name)) gathers_rows_ = true;
   Flow arguments;
   Expressions(call->args, scope, &arguments);
   Expressions(call->agg_order, scope, &arguments);
@@ -106,7 +112,7 @@ void Analyzer::Call(const ::FuncCall* call, const Flow& arguments, Flow* result)
 
   bool user = false;
   bool in_pg_catalog = false;
-  for (const Function* function : catalog_.FindFunctions(message_.search_path, name.schema, name.name)) {
+  for (const Function* function : Functions(name.schema, name.name)) {
     if (function->schema == "pg_catalog") {
       in_pg_catalog = true;
       continue;
@@ -126,7 +132,7 @@ void Analyzer::Call(const ::FuncCall* call, const Flow& arguments, Flow* result)
         name.schema.empty() && !message_.search_path.empty()) {
       EffectIndex(Operation::kCall, ObjectKind::kFunction, message_.search_path.front(), name.name, 0, false,
                   call->location);
-      result->opaque = true;
+      result->AddUnseen();
       return;
     }
     CallBuiltin(call, name.name, arguments, result);
@@ -135,7 +141,7 @@ void Analyzer::Call(const ::FuncCall* call, const Flow& arguments, Flow* result)
   if (user) return;
   if (message_.options.open_catalog) {
     EffectIndex(Operation::kCall, ObjectKind::kFunction, name.schema, name.name, 0, false, call->location);
-    result->opaque = true;
+    result->AddUnseen();
     return;
   }
   Fail(fmt::format("function {}.{} does not exist or is not visible", name.schema, name.name));
@@ -209,18 +215,21 @@ void Analyzer::CallSetConfig(const ::FuncCall* call, const Flow& arguments) {
 
 void Analyzer::CallUser(const Function& function, const Flow& arguments, int location, Flow* result) {
   EffectIndex(Operation::kCall, ObjectKind::kFunction, function.schema, function.name, function.oid, false, location);
+  if (function.kind == 'a') gathers_rows_ = true;
   const Lineage* lineage = FunctionLineage(function);
   if (lineage == nullptr || !lineage->failure.empty()) {
     // It may do anything with its arguments and return anything.
     if (function.volatility == 'v') NoteStored(arguments);
-    result->opaque = true;
+    result->AddUnseen();
     return;
   }
   NoteLineage(*lineage);
+  // The operators of its body are looked for on the path of the caller.
+  uses_operators_ = uses_operators_ || lineage->uses_operators;
   for (const Flow& column : lineage->columns) result->Add(column);
   for (const ColumnId& column : lineage->predicates) {
-    predicates_.push_back({column, false});
-    result->sources.push_back(column);
+    predicates_.Add(column, false);
+    result->sources.Add(column);
   }
 }
 

@@ -126,6 +126,13 @@ std::vector<const Function*> Catalog::FindFunctions(const std::vector<std::strin
   return found;
 }
 
+std::vector<const Function*> Catalog::FindFunctions(std::string_view name) const {
+  std::vector<const Function*> found;
+  auto [begin, end] = function_by_name_.equal_range(std::string(name));
+  for (auto it = begin; it != end; ++it) found.push_back(&functions_[it->second]);
+  return found;
+}
+
 bool Catalog::HasSchema(std::string_view schema) const {
   return std::binary_search(schemas_.begin(), schemas_.end(), schema);
 }

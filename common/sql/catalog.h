@@ -97,6 +97,8 @@ class Catalog {
   // Every function of that name. With an empty schema: all schemas on the path (and pg_catalog).
   std::vector<const Function*> FindFunctions(const std::vector<std::string>& search_path, std::string_view schema,
                                              std::string_view name) const;
+  // Those of all schemas.
+  std::vector<const Function*> FindFunctions(std::string_view name) const;
   bool HasSchema(std::string_view schema) const;
   // Direct and indirect partitions and inheritance children.
   std::vector<const Relation*> Descendants(Oid relation) const;

@@ -104,7 +104,10 @@ void Analyzer::CopyStatement(const ::Node* node) {
     const Rows rows = Query(copy->query, outer);
     if (select_into_) Fail("COPY of SELECT INTO");
     SetOutputs(rows);
-    if (nodeTag(copy->query) == T_SelectStmt) NoteShape(As<::SelectStmt>(copy->query)->whereClause, nullptr, nullptr);
+    if (nodeTag(copy->query) == T_SelectStmt) {
+      const auto* select = As<::SelectStmt>(copy->query);
+      NoteShape(select->whereClause, nullptr, LimitOf(select));
+    }
   }
   std::string_view schema;
   std::string_view name;

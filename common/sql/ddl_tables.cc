@@ -29,10 +29,15 @@ Range* Analyzer::DefinitionRange(const ::RangeVar* var) {
 
 void Analyzer::NoteMoved(const Relation* relation) {
   if (relation == nullptr) return;
-  for (const postern::sql::Column& column : relation->columns) stored_.push_back({relation->oid, column.attnum});
+  for (const postern::sql::Column& column : relation->columns) stored_.Add({relation->oid, column.attnum});
   for (const Relation* child : catalog_.Descendants(relation->oid)) {
-    for (const postern::sql::Column& column : child->columns) stored_.push_back({child->oid, column.attnum});
+    for (const postern::sql::Column& column : child->columns) stored_.Add({child->oid, column.attnum});
   }
+}
+
+void Analyzer::KeyColumn(std::string_view name, const Scope& scope) {
+  if (scope.segments.empty()) return;
+  if (const std::optional<Flow> flow = ColumnNamed(scope.segments[0].range, name)) NoteComputed(*flow);
 }
 
 void Analyzer::ConstraintDefinition(const ::Constraint* constraint, const Scope& scope) {
@@ -41,8 +46,14 @@ void Analyzer::ConstraintDefinition(const ::Constraint* constraint, const Scope&
   for (const ::Node* exclusion : Items(constraint->exclusions)) {
     // Pairs of an IndexElem and an operator.
     const Items pair(exclusion);
-    StoredExpression(As<::IndexElem>(pair[0])->expr, scope);
+    const auto* element = As<::IndexElem>(pair[0]);
+    StoredExpression(element->expr, scope);
+    if (element->name != nullptr) KeyColumn(View(element->name), scope);
     Operator(reinterpret_cast<const ::List*>(pair[1]));
+  }
+  // Making it fails with the value that breaks it.
+  for (const ::List* keys : {constraint->keys, constraint->fk_attrs}) {
+    for (const ::Node* key : Items(keys)) KeyColumn(StringOf(key), scope);
   }
   if (constraint->pktable == nullptr) return;
   // A foreign key tells whether a value exists in the table that it references.
@@ -53,7 +64,7 @@ void Analyzer::ConstraintDefinition(const ::Constraint* constraint, const Scope&
   for (const ::Node* key : Items(constraint->pk_attrs)) {
     result_.effects[index].columns.emplace_back(StringOf(key));
     if (const postern::sql::Column* column = referenced->FindColumn(StringOf(key))) {
-      predicates_.push_back({{referenced->oid, column->attnum}, false});
+      predicates_.Add({referenced->oid, column->attnum}, false);
     }
   }
   if (Items(constraint->pk_attrs).empty()) result_.effects[index].all_columns = true;
@@ -128,7 +139,7 @@ void Analyzer::CreateTableAs(const ::Node* node) {
   if (nodeTag(create->query) == T_ExecuteStmt) {
     ExecuteStatement(create->query);
     for (const OutputColumn& output : result_.outputs) {
-      stored_.insert(stored_.end(), output.sources.begin(), output.sources.end());
+      stored_.AddAll(output.sources);
     }
     if (!result_.outputs_known) Fail("the columns of the prepared statement are not known");
   } else {
@@ -170,7 +181,7 @@ void Analyzer::CreateIndex(const ::Node* node) {
       if (element->name == nullptr || relation == nullptr) continue;
       const postern::sql::Column* column = relation->FindColumn(View(element->name));
       // Building a unique index may report a value that occurs twice.
-      if (column != nullptr && create->unique) computed_.push_back({relation->oid, column->attnum});
+      if (column != nullptr && create->unique) computed_.Add({relation->oid, column->attnum});
       const int index = EffectIndex(Operation::kAlter, ObjectKind::kRelation, relation->schema, relation->name,
                                     relation->oid, false, -1);
       result_.effects[index].columns.emplace_back(View(element->name));
@@ -218,10 +229,17 @@ void Analyzer::AlterTable(const ::Node* node) {
   const Relation* relation = NoteRelation(Operation::kAlter, alter->relation, alter->missing_ok);
   if (relation == nullptr && alter->missing_ok) return;
   Range* range = DefinitionRange(alter->relation);
-  for (const ::Node* command : Items(alter->cmds)) AlterTableCommand(As<::AlterTableCmd>(command), range);
+  // Columns that the statement adds may stand in its checks.
+  Range* added = NewRange();
+  for (const ::Node* item : Items(alter->cmds)) {
+    const auto* command = As<::AlterTableCmd>(item);
+    if (command->subtype != AT_AddColumn) continue;
+    added->columns.push_back({std::string(View(As<::ColumnDef>(command->def)->colname)), {}});
+  }
+  for (const ::Node* command : Items(alter->cmds)) AlterTableCommand(As<::AlterTableCmd>(command), range, added);
 }
 
-void Analyzer::AlterTableCommand(const ::AlterTableCmd* command, Range* range) {
+void Analyzer::AlterTableCommand(const ::AlterTableCmd* command, Range* range, Range* added) {
   const Relation* relation = range->relation;
   if (command->name != nullptr && relation != nullptr && relation->FindColumn(View(command->name)) != nullptr) {
     const int index = EffectIndex(Operation::kAlter, ObjectKind::kRelation, relation->schema, relation->name,
@@ -230,6 +248,7 @@ void Analyzer::AlterTableCommand(const ::AlterTableCmd* command, Range* range) {
   }
   Scope scope(nullptr);
   scope.segments.push_back({range, {}});
+  scope.segments.push_back({added, {}});
   scope.names.push_back({range->name, range});
   switch (command->subtype) {
     case AT_AddColumn:
@@ -247,7 +266,7 @@ void Analyzer::AlterTableCommand(const ::AlterTableCmd* command, Range* range) {
       // Casting shows a value that does not fit, and rewrites the others.
       if (relation == nullptr || command->name == nullptr) return;
       if (const postern::sql::Column* existing = relation->FindColumn(View(command->name))) {
-        computed_.push_back({relation->oid, existing->attnum});
+        computed_.Add({relation->oid, existing->attnum});
       }
       return;
     }

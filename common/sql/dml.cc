@@ -1,10 +1,28 @@
 // INSERT, UPDATE, DELETE, MERGE.
+#include <algorithm>
 #include <utility>
 
 #include "common/sql/analyzer.h"
 #include "fmt/format.h"
 
 namespace postern::sql::internal {
+namespace {
+
+// Rows written to the target may be other than they were sent: it, a part of it or a table below a view has triggers.
+bool RunsTriggers(const Range& target, const Catalog& catalog) {
+  const auto has = [&](Oid oid) {
+    const Relation* relation = catalog.FindRelation(oid);
+    if (relation == nullptr) return false;
+    if (relation->has_triggers) return true;
+    const std::vector<const Relation*> parts = catalog.Descendants(oid);
+    return std::any_of(parts.begin(), parts.end(), [](const Relation* part) { return part->has_triggers; });
+  };
+  if (target.relation == nullptr) return false;
+  return has(target.relation->oid) ||
+         (target.view != nullptr && std::any_of(target.view->relations.begin(), target.view->relations.end(), has));
+}
+
+}  // namespace
 
 void Analyzer::NoteWrite(Operation operation, Range* target, const std::vector<std::string_view>& columns,
                          bool all_columns) {
@@ -34,6 +52,8 @@ void Analyzer::NoteWrite(Operation operation, Range* target, const std::vector<s
     if (!view.columns[i].bare.has_value()) continue;
     const Relation* base = catalog_.FindRelation(view.columns[i].bare->relation);
     if (base == nullptr) continue;
+    if (base->has_rules)
+      Fail(fmt::format("{}.{} has rewrite rules, which may write elsewhere", base->schema, base->name));
     bool written = all_columns;
     for (std::string_view column : columns) written = written || column == relation->columns[i].name;
     if (!written) continue;
@@ -51,7 +71,8 @@ Rows Analyzer::Returning(const ::List* targets, Range* target, Scope* scope) {
   // Unlike WHERE and SET, this shows rows: it is a read of its own.
   target->read_derived = false;
   target->read_effect = -1;
-  if (target->relation != nullptr && target->relation->has_triggers) target->opaque = true;
+  target->noted.clear();
+  target->opaque = target->opaque || RunsTriggers(*target, catalog_);
   TargetList(targets, *scope, &rows);
   return rows;
 }
@@ -71,8 +92,9 @@ Rows Analyzer::Insert(const ::InsertStmt* insert, const Scope& outer) {
   NoteStored(source.rest);
   for (const RangeColumn& column : source.columns) NoteStored(column.flow);
 
-  std::vector<std::string_view> columns;
-  for (const ::Node* node : Items(insert->cols)) columns.push_back(View(As<::ResTarget>(node)->name));
+  Scope scope(&with);
+  scope.Add(NamedItem(target, insert->relation->alias));
+  std::vector<std::string_view> columns = InsertColumns(insert->cols, scope);
   const bool all_columns = columns.empty() && (target->open || source.open);
   if (columns.empty()) {
     for (int i = 0; i < target->size() && (source.open || i < static_cast<int>(source.columns.size())); ++i) {
@@ -80,27 +102,53 @@ Rows Analyzer::Insert(const ::InsertStmt* insert, const Scope& outer) {
     }
   }
   NoteWrite(Operation::kInsert, target, columns, all_columns);
-
-  Scope scope(&with);
-  scope.Add(NamedItem(target, insert->relation->alias));
   if (insert->onConflictClause != nullptr) OnConflict(insert->onConflictClause, target, columns, source, &scope);
   return Returning(insert->returningList, target, &scope);
+}
+
+void Analyzer::Subscripts(const ::ResTarget* target, const Scope& scope) {
+  for (const ::Node* step : Items(target->indirection)) {
+    if (nodeTag(step) != T_A_Indices) continue;
+    Flow subscript;
+    Expression(As<::A_Indices>(step)->lidx, scope, &subscript);
+    Expression(As<::A_Indices>(step)->uidx, scope, &subscript);
+    NoteStored(subscript);
+  }
+}
+
+std::vector<std::string_view> Analyzer::InsertColumns(const ::List* targets, const Scope& scope) {
+  std::vector<std::string_view> columns;
+  for (const ::Node* node : Items(targets)) {
+    columns.push_back(View(As<::ResTarget>(node)->name));
+    Subscripts(As<::ResTarget>(node), scope);
+  }
+  return columns;
+}
+
+// What decides whether there is a conflict: the columns of an index that is named, or of any index.
+void Analyzer::ConflictTarget(const ::OnConflictClause* conflict, Range* target,
+                              const std::vector<std::string_view>& columns, const Scope& scope) {
+  if (conflict->infer == nullptr || conflict->infer->conname != nullptr) {
+    for (std::string_view column : columns) {
+      if (std::optional<Flow> flow = ColumnNamed(target, column)) NotePredicate(*flow, false);
+    }
+    return;
+  }
+  for (const ::Node* node : Items(conflict->infer->indexElems)) {
+    const auto* element = As<::IndexElem>(node);
+    if (element->name != nullptr) {
+      if (std::optional<Flow> flow = ColumnNamed(target, View(element->name))) NotePredicate(*flow, false);
+    } else {
+      NotePredicate(Value(element->expr, scope), false);
+    }
+  }
+  Predicate(conflict->infer->whereClause, scope);
 }
 
 void Analyzer::OnConflict(const ::OnConflictClause* conflict, Range* target,
                           const std::vector<std::string_view>& columns, const Rows& source, Scope* scope) {
   uses_operators_ = true;
-  if (conflict->infer != nullptr) {
-    for (const ::Node* node : Items(conflict->infer->indexElems)) {
-      const auto* element = As<::IndexElem>(node);
-      if (element->name != nullptr) {
-        if (std::optional<Flow> flow = ColumnNamed(target, View(element->name))) NotePredicate(*flow, false);
-      } else {
-        NotePredicate(Value(element->expr, *scope), false);
-      }
-    }
-    Predicate(conflict->infer->whereClause, *scope);
-  }
+  ConflictTarget(conflict, target, columns, *scope);
   if (conflict->action != ONCONFLICT_UPDATE) return;
   // The row that was to be inserted: what it holds comes from the source, or from defaults.
   Range* excluded = NewRange();
@@ -128,13 +176,7 @@ void Analyzer::SetClause(const ::List* targets, Range* target, const Scope& scop
   for (const ::Node* node : Items(targets)) {
     const auto* assignment = As<::ResTarget>(node);
     columns.push_back(View(assignment->name));
-    for (const ::Node* step : Items(assignment->indirection)) {
-      if (nodeTag(step) != T_A_Indices) continue;
-      Flow subscript;
-      Expression(As<::A_Indices>(step)->lidx, scope, &subscript);
-      Expression(As<::A_Indices>(step)->uidx, scope, &subscript);
-      NoteStored(subscript);
-    }
+    Subscripts(assignment, scope);
     // SET (a, b) = …: the source hangs below each of the columns.
     if (nodeTag(assignment->val) == T_MultiAssignRef && As<::MultiAssignRef>(assignment->val)->colno > 1) continue;
     NoteStored(Value(assignment->val, scope));
@@ -209,8 +251,7 @@ Rows Analyzer::Merge(const ::MergeStmt* merge, const Scope& outer) {
         NoteWrite(Operation::kDelete, target, {}, true);
         break;
       case CMD_INSERT: {
-        std::vector<std::string_view> columns;
-        for (const ::Node* column : Items(when->targetList)) columns.push_back(View(As<::ResTarget>(column)->name));
+        const std::vector<std::string_view> columns = InsertColumns(when->targetList, scope);
         const bool all_columns = columns.empty();
         const bool outside = std::exchange(collecting_constants_, true);
         for (const ::Node* value : Items(when->values)) NoteStored(Value(value, scope));

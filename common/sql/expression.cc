@@ -1,7 +1,9 @@
 // Expressions: what a value depends on, and which columns a predicate tests.
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "common/sql/analyzer.h"
+#include "common/sql/builtin_functions.h"
 #include "common/sql/node_table.h"
 #include "fmt/format.h"
 
@@ -94,8 +96,18 @@ bool AllConstant(const ::Node* list) {
   return true;
 }
 
+// A cast that leaves the text as it is: 'x'::text, 'x'::regclass. Not to varchar(3), which cuts it.
+bool KeepsText(const ::TypeName* type) {
+  if (type == nullptr || type->typmods != nullptr || type->arrayBounds != nullptr || type->setof) return false;
+  const QualifiedName name = SplitName(type->names);
+  return (name.schema.empty() || name.schema == "pg_catalog") &&
+         (name.name == "text" || name.name == "varchar" || name.name == "regclass");
+}
+
 std::optional<std::string> ConstantText(const ::Node* node) {
-  while (node != nullptr && nodeTag(node) == T_TypeCast) node = As<::TypeCast>(node)->arg;
+  while (node != nullptr && nodeTag(node) == T_TypeCast && KeepsText(As<::TypeCast>(node)->typeName)) {
+    node = As<::TypeCast>(node)->arg;
+  }
   if (node == nullptr || nodeTag(node) != T_A_Const) return std::nullopt;
   const auto* constant = As<::A_Const>(node);
   if (constant->isnull || nodeTag(&constant->val.node) != T_String) return std::nullopt;
@@ -140,7 +152,7 @@ Flow Analyzer::Value(const ::Node* node, const Scope& scope) {
     if (steps.size() == 1 && nodeTag(steps[0]) == T_String && IsPlainColumn(indirection->arg)) {
       const Flow row = Column(As<::ColumnRef>(indirection->arg), scope);
       if (row.row != nullptr) {
-        if (std::optional<Flow> field = ColumnNamed(row.row, StringOf(steps[0]))) return *std::move(field);
+        if (std::optional<Flow> field = RowField(row, StringOf(steps[0]))) return *std::move(field);
       }
       flow.Add(row);
       NoteComputed(flow);
@@ -152,13 +164,17 @@ Flow Analyzer::Value(const ::Node* node, const Scope& scope) {
   return flow;
 }
 
-void Analyzer::Operator(const ::List* name) {
+bool Analyzer::Operator(const ::List* name) {
   const QualifiedName operator_name = SplitName(name);
   if (operator_name.schema.empty()) {
     uses_operators_ = true;
-  } else if (operator_name.schema != "pg_catalog") {
-    EffectIndex(Operation::kCall, ObjectKind::kFunction, operator_name.schema, "operators", 0, false, -1);
+    // BETWEEN and its kin stand in the tree under their own names.
+    const bool is_word = !operator_name.name.empty() && absl::ascii_isalpha(operator_name.name[0]);
+    return !is_word && !IsBuiltinOperator(operator_name.name);
   }
+  if (operator_name.schema == "pg_catalog") return false;
+  EffectIndex(Operation::kCall, ObjectKind::kFunction, operator_name.schema, "operators", 0, false, -1);
+  return true;
 }
 
 void Analyzer::TypeUse(const ::TypeName* type) {
@@ -243,7 +259,7 @@ void Analyzer::ExprParam(const ::Node* node, const Scope&, Flow*) {
 
 void Analyzer::ExprOperator(const ::Node* node, const Scope& scope, Flow* out) {
   const auto* expr = As<::A_Expr>(node);
-  Operator(expr->name);
+  if (Operator(expr->name)) out->AddUnseen();
   Expression(expr->lexpr, scope, out);
   Expression(expr->rexpr, scope, out);
 }
@@ -337,18 +353,22 @@ void Analyzer::ExprBooleanTest(const ::Node* node, const Scope& scope, Flow* out
 
 void Analyzer::ExprSubLink(const ::Node* node, const Scope& scope, Flow* out) {
   const auto* link = As<::SubLink>(node);
+  has_subqueries_ = true;
   if (link->subLinkType == ANY_SUBLINK || link->subLinkType == ALL_SUBLINK) {
     if (link->operName == nullptr) {
       uses_operators_ = true;
-    } else {
-      Operator(link->operName);
+    } else if (Operator(link->operName)) {
+      out->AddUnseen();
     }
   }
+  if (link->subLinkType == ARRAY_SUBLINK) gathers_rows_ = true;
   Expression(link->testexpr, scope, out);
-  const size_t mark = predicates_.size();
+  PredicateSet outside = std::exchange(predicates_, PredicateSet());
   const Rows rows = Query(link->subselect, scope);
   // The value says which rows there are, so it depends on what chose them.
-  for (size_t i = mark; i < predicates_.size(); ++i) out->sources.push_back(predicates_[i].column);
+  for (const PredicateSet::Use& use : predicates_) out->sources.Add(use.column);
+  outside.AddAll(predicates_);
+  predicates_ = std::move(outside);
   if (link->subLinkType == EXISTS_SUBLINK) return;
   out->Add(rows.rest);
   for (const RangeColumn& column : rows.columns) {

@@ -28,8 +28,21 @@ std::vector<std::string_view> CommonColumns(const FromItem& left, const FromItem
   return common;
 }
 
+size_t Width(const FromItem& item) {
+  size_t width = 0;
+  for (const Segment& segment : item.segments) width += segment.range->size();
+  return width;
+}
+
 void Hide(FromItem* item, const std::vector<std::string_view>& names) {
   for (Segment& segment : item->segments) segment.hidden.insert(segment.hidden.end(), names.begin(), names.end());
+}
+
+// Functions of pg_catalog whose result is an array of single values, whatever they are given.
+bool MakesScalarArray(std::string_view name) {
+  return name == "string_to_array" || name == "regexp_split_to_array" || name == "regexp_match" ||
+         name == "regexp_matches" || name == "tsvector_to_array" || name == "parse_ident" ||
+         name == "array_positions" || name == "current_schemas" || name == "pg_blocking_pids" || name == "xpath";
 }
 
 }  // namespace
@@ -97,6 +110,7 @@ FromItem Analyzer::FromRelation(const ::RangeVar* var, const Scope& outer) {
   if (var->schemaname == nullptr) {
     if (const Cte* cte = FindCte(outer, View(var->relname))) {
       Range* range = NewRange();
+      for (const RangeColumn& column : cte->rows.columns) Spend(1 + column.flow.sources.size() / 8);
       range->columns = cte->rows.columns;
       range->open = cte->rows.open;
       range->rest = cte->rows.rest;
@@ -128,7 +142,7 @@ FromItem Analyzer::FromFunction(const ::RangeFunction* function, const Scope& la
     flow.Compute();
     const auto* definitions = pair.size() > 1 ? reinterpret_cast<const ::List*>(pair[1]) : nullptr;
     if (Items(definitions).empty()) definitions = function->coldeflist;
-    AddFunctionColumns(call, definitions, flow, range);
+    AddFunctionColumns(call, definitions, flow, lateral, range);
     range->rest.Add(flow);
   }
   if (function->ordinality) range->columns.push_back({"ordinality", {}});
@@ -147,7 +161,57 @@ std::string_view Analyzer::FunctionName(const ::Node* call) {
   return nodeTag(call) == T_FuncCall ? SplitName(As<::FuncCall>(call)->funcname).name : std::string_view();
 }
 
-void Analyzer::AddFunctionColumns(const ::Node* call, const ::List* definitions, const Flow& flow, Range* range) {
+bool Analyzer::IsScalar(const ::Node* node, const Scope& scope) {
+  const Depth depth(this);
+  if (!depth.ok() || node == nullptr) return false;
+  const auto all = [&](const ::List* nodes) {
+    for (const ::Node* item : Items(nodes)) {
+      if (!IsScalar(item, scope)) return false;
+    }
+    return true;
+  };
+  switch (nodeTag(node)) {
+    case T_A_Const:
+    case T_SQLValueFunction:
+      return true;
+    case T_TypeCast: {
+      const QualifiedName type = SplitName(As<::TypeCast>(node)->typeName->names);
+      return (type.schema.empty() || type.schema == "pg_catalog") && IsBuiltinScalarType(type.name);
+    }
+    case T_A_ArrayExpr:
+      return all(As<::A_ArrayExpr>(node)->elements);
+    case T_CoalesceExpr:
+      return all(As<::CoalesceExpr>(node)->args);
+    case T_MinMaxExpr:
+      return all(As<::MinMaxExpr>(node)->args);
+    case T_FuncCall: {
+      const QualifiedName name = SplitName(As<::FuncCall>(node)->funcname);
+      return MakesScalarArray(name.name) && UserFunctions(name.schema, name.name).empty();
+    }
+    case T_ColumnRef: {
+      // Types of users may be rows, or arrays of them; so are a few of the server's own, by the numbers of their
+      // arrays.
+      const Items fields(As<::ColumnRef>(node)->fields);
+      if (nodeTag(fields[fields.size() - 1]) != T_String) return false;
+      const Flow flow = Column(As<::ColumnRef>(node), scope);
+      const Relation* relation = flow.bare.has_value() ? catalog_.FindRelation(flow.bare->relation) : nullptr;
+      if (relation == nullptr) return false;
+      for (const postern::sql::Column& column : relation->columns) {
+        if (column.attnum != flow.bare->attnum) continue;
+        constexpr Oid kFirstGenbki = 10000, kTypeArray = 210, kAttributeArray = 270, kClassArray = 273,
+                      kRecordArray = 2287;
+        return column.type < kFirstGenbki && column.type != kTypeArray && column.type != kRecordArray &&
+               !(column.type >= kAttributeArray && column.type <= kClassArray);
+      }
+      return false;
+    }
+    default:
+      return false;
+  }
+}
+
+void Analyzer::AddFunctionColumns(const ::Node* call, const ::List* definitions, const Flow& flow, const Scope& lateral,
+                                  Range* range) {
   if (!Items(definitions).empty()) {
     for (const ::Node* definition : Items(definitions)) {
       range->columns.push_back({std::string(View(As<::ColumnDef>(definition)->colname)), flow});
@@ -156,7 +220,11 @@ void Analyzer::AddFunctionColumns(const ::Node* call, const ::List* definitions,
   }
   if (nodeTag(call) != T_FuncCall) {
     // CURRENT_DATE, CAST(…), COALESCE(…) in FROM.
-    range->columns.push_back({OutputName(call), flow});
+    if (IsScalar(call, lateral)) {
+      range->columns.push_back({OutputName(call), flow});
+    } else {
+      range->open = true;
+    }
     return;
   }
   const QualifiedName name = SplitName(As<::FuncCall>(call)->funcname);
@@ -165,7 +233,14 @@ void Analyzer::AddFunctionColumns(const ::Node* call, const ::List* definitions,
                        UserFunctions(name.schema, name.name).empty();
   const std::vector<std::string_view> columns = BuiltinColumns(name.name);
   if (builtin && name.name == "unnest") {
-    for (int i = 0; i < Items(As<::FuncCall>(call)->args).size(); ++i) range->columns.push_back({"unnest", flow});
+    for (const ::Node* array : Items(As<::FuncCall>(call)->args)) {
+      // Of rows it makes a column for each of theirs.
+      if (range->open || !IsScalar(array, lateral)) {
+        range->open = true;
+      } else {
+        range->columns.push_back({"unnest", flow});
+      }
+    }
   } else if (builtin && !columns.empty()) {
     for (std::string_view column : columns) range->columns.push_back({std::string(column), flow});
   } else if (builtin && name.name.find("populate_record") == std::string_view::npos) {
@@ -219,7 +294,8 @@ FromItem Analyzer::FromJoin(const ::JoinExpr* join, const Scope& lateral, const 
   std::vector<std::string_view> merged;
   if (join->isNatural) {
     bool unknown = false;
-    merged = CommonColumns(left, right, &unknown);
+    Spend(Width(left) * Width(right) / 32);
+    if (!failed()) merged = CommonColumns(left, right, &unknown);
     if (unknown) Fail("NATURAL JOIN with columns that are not known");
   }
   for (const ::Node* name : Items(join->usingClause)) merged.push_back(StringOf(name));

@@ -16,6 +16,12 @@ bool IsSystemColumn(std::string_view name) {
 
 bool IsSystemSchema(std::string_view schema) { return schema == "pg_catalog" || schema == "information_schema"; }
 
+// A field taken out of a value: the same value, but RowDescription no longer knows where it comes from.
+Flow FieldOfType(Flow field) {
+  field.origin.reset();
+  return field;
+}
+
 int IndexOf(const Range& range, std::string_view name) {
   const int size = range.size();
   for (int i = 0; i < size; ++i) {
@@ -44,6 +50,16 @@ const Relation* Analyzer::ResolveName(std::string_view schema, std::string_view 
     return relation;
   }
   const Relation* relation = catalog_.Resolve(message_.search_path, name);
+  // Postgres skips schemas that the role has no right to use, which a snapshot does not know: where a later schema has
+  // the name as well, it may be the one that is meant.
+  if (relation != nullptr && relation->schema != "pg_catalog") {
+    for (const std::string& candidate : message_.search_path) {
+      if (candidate == relation->schema || catalog_.FindRelation(candidate, name) == nullptr) continue;
+      Fail(fmt::format("{} may be {}.{} or {}.{}, as search_path has both; write the schema", name, relation->schema,
+                       name, candidate, name));
+      break;
+    }
+  }
   if (relation == nullptr && !has_system && name.starts_with("pg_")) *is_system = true;
   if (relation != nullptr && IsSystemSchema(relation->schema)) *is_system = true;
   return relation;
@@ -103,20 +119,25 @@ Range* Analyzer::RelationRange(const ::RangeVar* var, bool target) {
 }
 
 Flow Analyzer::ColumnAt(Range* range, int index) {
-  if (range->relation == nullptr) return range->columns[index].flow;
+  if (range->relation == nullptr) {
+    Flow flow = range->columns[index].flow;
+    Spend(1 + flow.sources.size() / 8);
+    flow.row_by_type = flow.row != nullptr;
+    return flow;
+  }
   const Relation& relation = *range->relation;
   const postern::sql::Column& column = relation.columns[index];
-  if (range->read_effect < 0) {
-    range->read_effect = EffectIndex(Operation::kSelect, ObjectKind::kRelation, range->schema, range->name,
-                                     relation.oid, range->read_derived, range->location);
-  }
-  result_.effects[range->read_effect].columns.push_back(column.name);
+  const int effect = ReadEffect(range);
+  Spend(1);
+  if (range->noted.empty()) range->noted.resize(relation.columns.size());
+  if (!range->noted[index]) result_.effects[effect].columns.push_back(column.name);
+  range->noted[index] = true;
 
   Flow flow;
   const ColumnId id{relation.oid, column.attnum};
   flow.origin = id;
   flow.opaque = range->opaque;
-  flow.sources.push_back(id);
+  flow.sources.Add(id);
   if (range->view != nullptr) {
     if (index < static_cast<int>(range->view->columns.size())) {
       flow.Add(range->view->columns[index]);
@@ -131,7 +152,8 @@ Flow Analyzer::ColumnAt(Range* range, int index) {
   }
   if (column.generated) {
     // Its expression is not in the snapshot: any column of the row may be in it.
-    for (const postern::sql::Column& other : relation.columns) flow.sources.push_back({relation.oid, other.attnum});
+    Spend(relation.columns.size() / 8);
+    for (const postern::sql::Column& other : relation.columns) flow.sources.Add({relation.oid, other.attnum});
   }
   return flow;
 }
@@ -140,31 +162,31 @@ std::optional<Flow> Analyzer::ColumnNamed(Range* range, std::string_view name) {
   const int index = IndexOf(*range, name);
   if (index >= 0) return ColumnAt(range, index);
   if (!range->open && !(range->is_relation() && IsSystemColumn(name))) return std::nullopt;
-  if (range->is_relation()) {
-    if (range->read_effect < 0) {
-      range->read_effect =
-          EffectIndex(Operation::kSelect, ObjectKind::kRelation, range->schema, range->name,
-                      range->relation == nullptr ? 0 : range->relation->oid, range->read_derived, range->location);
-    }
-    result_.effects[range->read_effect].columns.push_back(std::string(name));
-  }
+  if (range->is_relation()) result_.effects[ReadEffect(range)].columns.emplace_back(name);
   return range->rest;
 }
 
 Flow Analyzer::WholeRow(Range* range) {
   Flow flow = range->rest;
   for (int i = 0; i < range->size(); ++i) flow.Add(ColumnAt(range, i));
-  if (range->is_relation()) {
-    if (range->read_effect < 0) {
-      range->read_effect =
-          EffectIndex(Operation::kSelect, ObjectKind::kRelation, range->schema, range->name,
-                      range->relation == nullptr ? 0 : range->relation->oid, range->read_derived, range->location);
-    }
-    result_.effects[range->read_effect].all_columns = true;
-  }
+  if (range->is_relation()) result_.effects[ReadEffect(range)].all_columns = true;
   flow.Compute();
   flow.row = range;
   return flow;
+}
+
+std::optional<Flow> Analyzer::RowField(const Flow& row, std::string_view name) {
+  const Relation* relation = row.row->relation;
+  if (!row.row_by_type) return ColumnNamed(row.row, name);
+  if (relation == nullptr) {
+    std::optional<Flow> field = ColumnNamed(row.row, name);
+    if (field.has_value()) field = FieldOfType(*std::move(field));
+    return field;
+  }
+  for (size_t i = 0; i < relation->columns.size(); ++i) {
+    if (relation->columns[i].name == name) return FieldOfType(ColumnAt(row.row, static_cast<int>(i)));
+  }
+  return std::nullopt;
 }
 
 Range* Analyzer::FindRange(const Scope& scope, std::string_view schema, std::string_view name) const {
@@ -204,6 +226,7 @@ Flow Analyzer::Column(const ::ColumnRef* ref, const Scope& scope) {
     const Segment* found = nullptr;
     bool ambiguous = false;
     for (const Segment& segment : level->segments) {
+      Spend(1 + segment.range->size() / 16);
       if (segment.IsHidden(column) || IndexOf(*segment.range, column) < 0) continue;
       ambiguous = found != nullptr;
       if (ambiguous) break;

@@ -65,6 +65,10 @@ inline std::string_view StringOf(const ::Node* node) {
 
 inline std::string_view View(const char* text) { return text == nullptr ? std::string_view() : std::string_view(text); }
 
+// LimitOption of FETCH FIRST … WITH TIES as the parser writes it: in libpg_query LIMIT_OPTION_DEFAULT comes first, in
+// the server's header last. It is the one enum that they do not share.
+inline constexpr int kLimitWithTies = 2;
+
 // Iterates over a List of nodes; nullptr is the empty list.
 class Items {
  public:

@@ -49,9 +49,9 @@ Flow AllOf(const Rows& rows) {
 size_t SourceCount(const Rows& rows) {
   size_t count = 0;
   for (const RangeColumn& column : rows.columns) {
-    std::vector<ColumnId> sources(column.flow.sources.begin(), column.flow.sources.end());
-    std::sort(sources.begin(), sources.end());
-    count += std::unique(sources.begin(), sources.end()) - sources.begin();
+    ColumnSet sources = column.flow.sources;
+    sources.Compact();
+    count += sources.size();
     count += column.flow.opaque ? 1 : 0;
     count += column.flow.bare.has_value() ? 0 : 1;
   }
@@ -98,7 +98,8 @@ void Analyzer::SelectStatement(const ::Node* node) {
       if (range.is_relation() && range.location == As<::RangeVar>(from[0])->location) single = &range;
     }
   }
-  NoteShape(select->whereClause, single, select->limitCount);
+  NoteShape(select->whereClause, single, LimitOf(select));
+  if (single != nullptr) NoteGroups(select, *single);
 }
 
 void Analyzer::With(const ::WithClause* with, Scope* scope) {
@@ -154,12 +155,17 @@ void Analyzer::RecursiveCte(const ::CommonTableExpr* definition, const Scope* sc
       Flow& flow = cte->rows.columns[i].flow;
       flow.Add(term.columns[i].flow);
       flow.Compute();
-      std::sort(flow.sources.begin(), flow.sources.end());
-      flow.sources.erase(std::unique(flow.sources.begin(), flow.sources.end()), flow.sources.end());
+      flow.sources.Compact();
     }
     if (failed()) break;
   }
-  if (!select->all) NotePredicate(AllOf(cte->rows), false);
+  if (!select->all) {
+    uses_operators_ = true;
+    NotePredicate(AllOf(cte->rows), false);
+  }
+  // Postgres takes these where the query turns out not to refer to itself.
+  Locking(select, 0, 0);
+  SelectTail(select, with, cte->rows);
   cte->state = Cte::State::kReady;
   SearchAndCycle(definition, cte, *scope);
 }
@@ -167,6 +173,15 @@ void Analyzer::RecursiveCte(const ::CommonTableExpr* definition, const Scope* sc
 // SEARCH … SET and CYCLE … SET … USING add columns that hold rows.
 void Analyzer::SearchAndCycle(const ::CommonTableExpr* definition, Cte* cte, const Scope& scope) {
   if (definition->search_clause == nullptr && definition->cycle_clause == nullptr) return;
+  // Where rows are equal in these, the recursion ends.
+  if (definition->cycle_clause != nullptr) {
+    for (const ::Node* name : Items(definition->cycle_clause->cycle_col_list)) {
+      for (const RangeColumn& column : cte->rows.columns) {
+        if (column.name == StringOf(name)) NotePredicate(column.flow, false);
+      }
+      NotePredicate(cte->rows.rest, false);
+    }
+  }
   Flow row = AllOf(cte->rows);
   row.Compute();
   const auto add = [&](const char* name) {
@@ -200,32 +215,41 @@ Rows Analyzer::Select(const ::SelectStmt* select, const Scope& outer) {
     for (const ::Node* window : Items(select->windowClause)) Window(As<::WindowDef>(window), scope, &scope.windows);
     TargetList(select->targetList, scope, &rows);
     Predicate(select->whereClause, scope);
-    for (const ::Node* key : Items(select->groupClause)) Key(key, scope, rows, true);
+    for (const ::Node* key : Items(select->groupClause)) Key(key, scope, rows, KeyOf::kGroup);
     Predicate(select->havingClause, scope);
   }
   if (select->intoClause != nullptr) {
     select_into_ = true;
     NoteCreate(select->intoClause->rel);
   }
+  SelectTail(select, scope, rows);
+  if (select->op != SETOP_NONE) Locking(select, 0, 0);
+  return rows;
+}
+
+void Analyzer::SelectTail(const ::SelectStmt* select, const Scope& scope, const Rows& rows) {
   Distinct(select, scope, rows);
   for (const ::Node* item : Items(select->sortClause)) {
     const auto* sort = As<::SortBy>(item);
     uses_operators_ = true;
     if (sort->useOp != nullptr) Operator(sort->useOp);
-    Key(sort->node, scope, rows, false);
+    Key(sort->node, scope, rows, KeyOf::kOrder);
   }
   Flow limits;
   Expression(select->limitCount, scope, &limits);
   Expression(select->limitOffset, scope, &limits);
   NotePredicate(limits, false);
-  if (select->op != SETOP_NONE) Locking(select, 0, 0);
-  return rows;
 }
 
 // ORDER BY, GROUP BY and DISTINCT ON take output names, ordinals and expressions.
-void Analyzer::Key(const ::Node* node, const Scope& scope, const Rows& rows, bool input_first) {
+void Analyzer::Key(const ::Node* node, const Scope& scope, const Rows& rows, KeyOf of) {
   if (nodeTag(node) == T_GroupingSet) {
-    for (const ::Node* item : Items(As<::GroupingSet>(node)->content)) Key(item, scope, rows, input_first);
+    for (const ::Node* item : Items(As<::GroupingSet>(node)->content)) Key(item, scope, rows, of);
+    return;
+  }
+  // GROUP BY (1, name) is GROUP BY 1, name; only ROW(…) is a row.
+  if (of == KeyOf::kGroup && nodeTag(node) == T_RowExpr && As<::RowExpr>(node)->row_format == COERCE_IMPLICIT_CAST) {
+    for (const ::Node* item : Items(As<::RowExpr>(node)->args)) Key(item, scope, rows, of);
     return;
   }
   NoteConstantRead(node);
@@ -239,8 +263,14 @@ void Analyzer::Key(const ::Node* node, const Scope& scope, const Rows& rows, boo
     return;
   }
   const std::string_view name = PlainName(node);
-  if (!name.empty() && !(input_first && HasColumn(scope, name))) {
+  if (!name.empty() && !(of == KeyOf::kGroup && HasColumn(scope, name))) {
     bool found = false;
+    if (of == KeyOf::kGroup) {
+      // A column that is not known may have the name.
+      for (const Segment& segment : scope.segments) {
+        if (segment.range->open) NotePredicate(segment.range->rest, false);
+      }
+    }
     for (const RangeColumn& column : rows.columns) {
       if (column.name != name) continue;
       NotePredicate(column.flow, false);
@@ -259,7 +289,7 @@ void Analyzer::Distinct(const ::SelectStmt* select, const Scope& scope, const Ro
     NotePredicate(AllOf(rows), false);
     return;
   }
-  for (const ::Node* key : keys) Key(key, scope, rows, false);
+  for (const ::Node* key : keys) Key(key, scope, rows, KeyOf::kOrder);
 }
 
 Rows Analyzer::SetOperation(const ::SelectStmt* select, const Scope& outer) {
@@ -350,7 +380,13 @@ bool Analyzer::ExpandComposite(const ::A_Indirection* indirection, const Scope& 
   if (steps.size() == 1) {
     const Flow row = Value(indirection->arg, scope);
     if (row.row != nullptr) {
+      const size_t first = rows->columns.size();
       ExpandRange(row.row, nullptr, rows);
+      if (!row.row_by_type) return true;
+      for (size_t i = first; i < rows->columns.size(); ++i) rows->columns[i].flow.origin.reset();
+      const Relation* relation = row.row->relation;
+      if (relation == nullptr) return true;
+      for (size_t i = 0; i < relation->columns.size(); ++i) rows->columns[first + i].name = relation->columns[i].name;
       return true;
     }
     NoteComputed(row);

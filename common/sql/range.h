@@ -3,6 +3,7 @@
 // Internal to common/sql. All of it lives for one Analyze() call; names are views into the parse tree or the catalog.
 #pragma once
 
+#include <algorithm>
 #include <deque>
 #include <optional>
 #include <string>
@@ -17,23 +18,94 @@ namespace postern::sql::internal {
 
 struct Range;
 
+// Columns in no order, possibly with repeats: adding is cheap. Repeats are thrown out now and then, so that a statement
+// which doubles a value a hundred times over (x || x of x || x of …) takes no memory for it.
+class ColumnSet {
+ public:
+  void Add(ColumnId column) {
+    columns_.push_back(column);
+    if (columns_.size() > kRoom + 2 * distinct_) Compact();
+  }
+  template <typename Columns>
+  void AddAll(const Columns& columns) {
+    columns_.insert(columns_.end(), columns.begin(), columns.end());
+    if (columns_.size() > kRoom + 2 * distinct_) Compact();
+  }
+  // Sorts, and leaves each column once.
+  void Compact() {
+    std::sort(columns_.begin(), columns_.end());
+    columns_.erase(std::unique(columns_.begin(), columns_.end()), columns_.end());
+    distinct_ = columns_.size();
+  }
+  size_t size() const { return columns_.size(); }
+  auto begin() const { return columns_.begin(); }
+  auto end() const { return columns_.end(); }
+
+ private:
+  static constexpr size_t kRoom = 64;
+  absl::InlinedVector<ColumnId, 4> columns_;
+  size_t distinct_ = 0;
+};
+
+// Columns that conditions test, and whether each is compared by equality only. Repeats are thrown out now and then.
+class PredicateSet {
+ public:
+  struct Use {
+    ColumnId column;
+    bool equality = false;
+  };
+  void Add(ColumnId column, bool equality) {
+    uses_.push_back({column, equality});
+    if (uses_.size() > kRoom + 2 * distinct_) Compact();
+  }
+  void AddAll(const PredicateSet& other) {
+    for (const Use& use : other.uses_) Add(use.column, use.equality);
+  }
+  // Sorts, and leaves each column once.
+  void Compact() {
+    std::sort(uses_.begin(), uses_.end(), [](const Use& a, const Use& b) { return a.column < b.column; });
+    size_t kept = 0;
+    for (const Use& use : uses_) {
+      if (kept > 0 && uses_[kept - 1].column == use.column) {
+        uses_[kept - 1].equality = uses_[kept - 1].equality && use.equality;
+      } else {
+        uses_[kept++] = use;
+      }
+    }
+    uses_.resize(kept);
+    distinct_ = kept;
+  }
+  auto begin() const { return uses_.begin(); }
+  auto end() const { return uses_.end(); }
+
+ private:
+  static constexpr size_t kRoom = 64;
+  std::vector<Use> uses_;
+  size_t distinct_ = 0;
+};
+
 // Where a value comes from.
 struct Flow {
-  // Unsorted and possibly with repeats; Analyzer::Finish() sorts what leaves the room.
-  absl::InlinedVector<ColumnId, 4> sources;
+  ColumnSet sources;
   // The value is exactly this base column, and what RowDescription will say of it (they differ for columns of views).
   std::optional<ColumnId> bare;
   std::optional<ColumnId> origin;
-  // It may depend on data that analysis cannot see.
+  // It may depend on data that analysis cannot see, and on that which a user's function may have seen.
   bool opaque = false;
+  bool from_call = false;
   // Set if the value is the whole row of this range.
   Range* row = nullptr;
+  // That row has come through a subquery: its fields are named by its type, and no longer by the alias of the range.
+  bool row_by_type = false;
 
   // Makes this value depend on `other`, too.
   void Add(const Flow& other) {
-    sources.insert(sources.end(), other.sources.begin(), other.sources.end());
+    sources.AddAll(other.sources);
     opaque = opaque || other.opaque;
+    from_call = from_call || other.from_call;
   }
+  // Makes this value depend on what a function of users did.
+  void AddUnseen() { opaque = from_call = true; }
   // What the value is after it went through an expression.
   void Compute() {
     bare.reset();
@@ -64,6 +136,8 @@ struct Lineage {
   std::vector<Oid> relations;
   // What its WHERE, ON, GROUP BY… test. In a function the caller's arguments may be compared with them.
   std::vector<ColumnId> predicates;
+  // It uses operators or casts by unqualified name.
+  bool uses_operators = false;
 };
 
 // One entry of FROM: a relation of the catalog, or rows made by a query, function, VALUES or join.
@@ -76,6 +150,8 @@ struct Range {
   std::string name;
   // Index of the effect that reading a column belongs to; -1 until the first read.
   int read_effect = -1;
+  // Columns that this effect has already.
+  std::vector<bool> noted;
   bool read_derived = false;  // target of a DML statement: reading its columns comes with the write
   bool opaque = false;        // its values are not what a table's rows would be: statistics, rows after triggers
   int location = -1;

@@ -114,7 +114,7 @@ void Analyzer::SetStatement(const ::Node* node) {
         for (const ::Node* argument : Items(set->args)) {
           // SET TIME ZONE INTERVAL '…' is a cast.
           std::optional<std::string> text =
-              nodeTag(argument) == T_TypeCast ? ConstantText(argument) : ArgumentText(argument);
+              ArgumentText(nodeTag(argument) == T_TypeCast ? As<::TypeCast>(argument)->arg : argument);
           if (!text.has_value()) Fail(fmt::format("the value of {} is not a constant", name));
           if (value.has_value()) {
             *value += ", " + text.value_or("");
@@ -245,7 +245,7 @@ void Analyzer::Replay(const Statement& made) {
   for (const ColumnId& column : made.predicates) {
     const bool equality =
         std::binary_search(made.equality_only_predicates.begin(), made.equality_only_predicates.end(), column);
-    predicates_.push_back({column, equality});
+    predicates_.Add(column, equality);
   }
   result_.stored = made.stored;
   result_.computed = made.computed;
@@ -395,7 +395,7 @@ void Analyzer::ExplainStatement(const ::Node* node) {
   select_into_ = false;
   if (analyze) return;
   // Nothing runs. What would be written is only looked at, and nothing is stored.
-  stored_.clear();
+  stored_ = ColumnSet();
   result_.stored.clear();
   result_.settings.clear();
   std::vector<Effect> effects = std::move(result_.effects);

@@ -59,7 +59,55 @@ bool NamesColumnWithin(const ::Node* node, int depth) {
   }
 }
 
+std::vector<const ::Node*> Conjuncts(const ::Node* node) {
+  std::vector<const ::Node*> parts;
+  if (node == nullptr) return parts;
+  if (nodeTag(node) == T_BoolExpr && As<::BoolExpr>(node)->boolop == AND_EXPR) {
+    // The grammar has made one flat list of them.
+    for (const ::Node* part : Items(As<::BoolExpr>(node)->args)) parts.push_back(part);
+  } else {
+    parts.push_back(node);
+  }
+  return parts;
+}
+
+bool IsCountOfRows(const ::Node* node) {
+  if (node == nullptr || nodeTag(node) != T_FuncCall) return false;
+  const auto* call = As<::FuncCall>(node);
+  const QualifiedName name = SplitName(call->funcname);
+  return name.name == "count" && (name.schema.empty() || name.schema == "pg_catalog") && call->agg_star &&
+         call->agg_filter == nullptr && call->over == nullptr;
+}
+
+std::optional<int64_t> IntegerConstant(const ::Node* node) {
+  if (node == nullptr || nodeTag(node) != T_A_Const) return std::nullopt;
+  const auto* constant = As<::A_Const>(node);
+  if (constant->isnull || nodeTag(&constant->val.node) != T_Integer) return std::nullopt;
+  return constant->val.ival.ival;
+}
+
+// N of count(*) >= N, in one of its spellings.
+std::optional<int64_t> LeastCount(const ::Node* node) {
+  if (nodeTag(node) != T_A_Expr || As<::A_Expr>(node)->kind != AEXPR_OP) return std::nullopt;
+  const auto* expr = As<::A_Expr>(node);
+  const QualifiedName name = SplitName(expr->name);
+  if (!name.schema.empty() && name.schema != "pg_catalog") return std::nullopt;
+  if (IsCountOfRows(expr->lexpr) && (name.name == ">=" || name.name == ">")) {
+    const std::optional<int64_t> least = IntegerConstant(expr->rexpr);
+    return least.has_value() && name.name == ">" ? *least + 1 : least;
+  }
+  if (IsCountOfRows(expr->rexpr) && (name.name == "<=" || name.name == "<")) {
+    const std::optional<int64_t> least = IntegerConstant(expr->lexpr);
+    return least.has_value() && name.name == "<" ? *least + 1 : least;
+  }
+  return std::nullopt;
+}
+
 }  // namespace
+
+const ::Node* LimitOf(const ::SelectStmt* select) {
+  return static_cast<int>(select->limitOption) == kLimitWithTies ? nullptr : select->limitCount;
+}
 
 bool NamesColumn(const ::Node* node) { return NamesColumnWithin(node, 64); }
 
@@ -95,6 +143,19 @@ void Analyzer::NoteShape(const ::Node* where, const Range* target, const ::Node*
   if (limit == nullptr || nodeTag(limit) != T_A_Const) return;
   const auto* constant = As<::A_Const>(limit);
   if (!constant->isnull && nodeTag(&constant->val.node) == T_Integer) result_.shape.limit = constant->val.ival.ival;
+}
+
+void Analyzer::NoteGroups(const ::SelectStmt* select, const Range& single) {
+  // A join or a view may show a row several times over, and so make a group of one.
+  const bool rows_of_a_table = single.relation != nullptr && single.relation->kind != RelationKind::kView;
+  if (!rows_of_a_table || relations_named_ != 1 || has_subqueries_ || select->withClause != nullptr) return;
+  if (!UserFunctions("", "count").empty()) return;
+  for (const ::Node* condition : Conjuncts(select->havingClause)) {
+    const std::optional<int64_t> least = LeastCount(condition);
+    if (!least.has_value()) continue;
+    for (const ::Node* side : {As<::A_Expr>(condition)->lexpr, As<::A_Expr>(condition)->rexpr}) NoteConstantRead(side);
+    result_.shape.group_min = std::max(result_.shape.group_min.value_or(0), *least);
+  }
 }
 
 void Analyzer::NoteWriteShape(const ::Node* where, const Range& target) {

@@ -14,7 +14,8 @@ constexpr size_t kMaxExpansion = 32;
 
 // Definitions stand alone: no session state, no prepared statements, and a search_path that holds pg_catalog only, so
 // that a name which is not qualified cannot be taken for something else.
-std::unique_ptr<const Lineage> AnalyseDefinition(Oid oid, std::string_view text, const MessageState& outer) {
+std::unique_ptr<const Lineage> AnalyseDefinition(Oid oid, std::string_view text, const MessageState& outer,
+                                                 bool function_body) {
   auto failed = [](std::string why) {
     auto lineage = std::make_unique<Lineage>();
     lineage->failure = std::move(why);
@@ -33,7 +34,7 @@ std::unique_ptr<const Lineage> AnalyseDefinition(Oid oid, std::string_view text,
   const SessionView session;
   AnalysisOptions options = outer.options;
   options.open_catalog = false;
-  MessageState state{outer.catalog, session, options, {}, "", {}, {}, outer.expanding};
+  MessageState state{outer.catalog, session, options, {}, "", {}, {}, outer.expanding, function_body};
   state.expanding.push_back(oid);
   return Analyzer(state).RunLineage(statement);
 }
@@ -44,7 +45,7 @@ const Lineage* Analyzer::ViewLineage(const Relation& view) {
   LineageCache& cache = catalog_.lineages();
   const Lineage* lineage = cache.Find(view.oid);
   if (lineage == nullptr) {
-    std::unique_ptr<const Lineage> made = AnalyseDefinition(view.oid, view.view_definition, message_);
+    std::unique_ptr<const Lineage> made = AnalyseDefinition(view.oid, view.view_definition, message_, false);
     if (made->failure.empty() && made->columns.size() != view.columns.size()) {
       auto mismatch = std::make_unique<Lineage>();
       mismatch->failure = "its definition has other columns than the catalog says";
@@ -64,7 +65,7 @@ const Lineage* Analyzer::FunctionLineage(const Function& function) {
   LineageCache& cache = catalog_.lineages();
   const Lineage* lineage = cache.Find(function.oid);
   if (lineage != nullptr) return lineage;
-  return cache.Insert(function.oid, AnalyseDefinition(function.oid, function.source, message_));
+  return cache.Insert(function.oid, AnalyseDefinition(function.oid, function.source, message_, true));
 }
 
 void Analyzer::NoteLineage(const Lineage& lineage) {

@@ -9,6 +9,7 @@
 #include "common/base/errors.h"
 #include "common/sql/builtin_functions.h"
 #include "common/sql/node_table.h"
+#include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/common/sql/catalog_text.h"
@@ -24,6 +25,8 @@ constexpr std::string_view kCatalog = R"(
 table 1 app.t (id, secret, note)
 view 2 app.v (id, shown) as SELECT t.id, t.secret AS shown FROM app.t t
 table 3 bob.t (id, own)
+table 4 bob.mine (id, own)
+table 5 alice.mine (id, note)
 )";
 
 class AnalysisTest : public testing::Test {
@@ -166,6 +169,36 @@ TEST_F(AnalysisTest, DeepNestingIsRefusedCleanly) {
   }
 }
 
+// A value that is doubled again and again: the text is short, and what it depends on is few columns.
+TEST_F(AnalysisTest, DoubledValuesTakeNoMemory) {
+  std::string text = "WITH x0 AS (SELECT secret AS v FROM app.t)";
+  for (int i = 1; i <= 200; ++i) text += fmt::format(", x{} AS (SELECT v || v AS v FROM x{})", i, i - 1);
+  const Statement statement = One(text + " SELECT v FROM x200");
+  ASSERT_EQ(statement.outputs.size(), 1u);
+  EXPECT_THAT(statement.outputs[0].sources, ElementsAre(ColumnId{1, 2}));
+}
+
+// Each recursion is run to its fixpoint, those inside it each time.
+TEST_F(AnalysisTest, NestedRecursionIsRefusedInTime) {
+  std::string text = "SELECT id, note FROM app.t";
+  for (int i = 0; i < 60; ++i) {
+    text = fmt::format(
+        "WITH RECURSIVE r{0}(a, b) AS (SELECT id, note FROM app.t UNION ALL SELECT b, a FROM r{0} WHERE EXISTS ({1})) "
+        "SELECT a, b FROM r{0}",
+        i, text);
+  }
+  EXPECT_THAT(One(text).unanalysable.value_or("nothing"), HasSubstr("too much work"));
+}
+
+TEST_F(AnalysisTest, WorkIsLimited) {
+  options_.limits.max_steps = 50;
+  EXPECT_EQ(One("SELECT id FROM app.t WHERE id = 1").unanalysable, std::nullopt);
+  EXPECT_THAT(One("SELECT id + 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10 + 11 + 12 + 13 + 14 + 15 + 16 + 17 + 18 + 19 + "
+                  "20 + 21 + 22 + 23 + 24 + 25 + 26 FROM app.t")
+                  .unanalysable.value_or("nothing"),
+              HasSubstr("too much work"));
+}
+
 TEST_F(AnalysisTest, LongFlatStatementsAreFine) {
   std::string text = "SELECT id FROM app.t WHERE id IN (0";
   for (int i = 1; i < 20000; ++i) text += "," + std::to_string(i);
@@ -207,9 +240,9 @@ TEST_F(AnalysisTest, FingerprintsIgnoreLiteralsAndNothingElse) {
 TEST_F(AnalysisTest, UserInThePathIsTheRole) {
   session_.search_path = {"$user", "app"};
   session_.role = "bob";
-  EXPECT_THAT(One("SELECT own FROM t").relations, ElementsAre(3u));
+  EXPECT_THAT(One("SELECT own FROM mine").relations, ElementsAre(4u));
   session_.role = "alice";
-  EXPECT_THAT(One("SELECT note FROM t").relations, ElementsAre(1u));
+  EXPECT_THAT(One("SELECT note FROM mine").relations, ElementsAre(5u));
 }
 
 class Known : public SessionView {

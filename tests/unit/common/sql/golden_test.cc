@@ -12,7 +12,6 @@
 // Before the first case: `catalog FILE`, `search_path a, b`, `role r`, `open` (an open catalog). With
 // POSTERN_GOLDEN_UPDATE=1 in the environment the files are rewritten with what analysis says now: read the diff.
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <sstream>
 #include <string>
@@ -25,67 +24,10 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/unit/common/sql/catalog_text.h"
+#include "tests/unit/common/sql/golden_file.h"
 
 namespace postern::sql {
 namespace {
-
-namespace fs = std::filesystem;
-
-std::string ReadFile(const fs::path& path) {
-  std::ifstream file(path);
-  std::stringstream text;
-  text << file.rdbuf();
-  return text.str();
-}
-
-struct Case {
-  int line = 0;
-  std::string title;
-  std::string sql;
-  std::string expected;
-};
-
-struct GoldenFile {
-  std::string header;
-  std::string catalog;
-  SessionView session;
-  AnalysisOptions options;
-  std::vector<Case> cases;
-};
-
-void HeaderLine(const std::string& line, GoldenFile* file) {
-  const size_t space = line.find(' ');
-  const std::string word = line.substr(0, space);
-  const std::string rest = space == std::string::npos ? "" : line.substr(space + 1);
-  if (word == "catalog") file->catalog = rest;
-  if (word == "search_path") file->session.search_path = SplitSearchPath(rest);
-  if (word == "role") file->session.role = rest;
-  if (word == "open") file->options.open_catalog = true;
-}
-
-GoldenFile ParseGolden(const std::string& text) {
-  GoldenFile file;
-  enum { kHeader, kSql, kExpected } part = kHeader;
-  std::istringstream lines(text);
-  int number = 0;
-  for (std::string line; std::getline(lines, line);) {
-    ++number;
-    if (line.starts_with("=== ")) {
-      file.cases.push_back({number, line.substr(4), "", ""});
-      part = kSql;
-    } else if (part == kHeader) {
-      file.header += line + "\n";
-      HeaderLine(line, &file);
-    } else if (line == "---") {
-      part = kExpected;
-    } else if (part == kSql) {
-      file.cases.back().sql += (file.cases.back().sql.empty() ? "" : "\n") + line;
-    } else if (!line.empty()) {
-      file.cases.back().expected += line + "\n";
-    }
-  }
-  return file;
-}
 
 class Describer {
  public:
@@ -141,6 +83,7 @@ class Describer {
   void Rest(const Statement& s) {
     if (s.shape.has_where) Line("where", fmt::format("{}", fmt::join(s.shape.where_equality, ", ")));
     if (s.shape.limit.has_value()) Line("limit", std::to_string(*s.shape.limit));
+    if (s.shape.group_min.has_value()) Line("groups", fmt::format("of {} rows at least", *s.shape.group_min));
     for (const SettingChange& setting : s.settings) {
       Line("setting", setting.name + " = " + setting.value.value_or("(default)") + (setting.local ? " (local)" : ""));
     }
@@ -179,7 +122,7 @@ std::string Trimmed(std::string text) {
   return out;
 }
 
-std::string RunCase(const Case& item, const GoldenFile& file, const Catalog& catalog) {
+std::string RunCase(const GoldenCase& item, const GoldenFile& file, const Catalog& catalog) {
   const absl::StatusOr<Analysis> analysis = Analyze(item.sql, catalog, file.session, file.options);
   if (!analysis.ok()) {
     return fmt::format("error {} {}\n", ReasonOf(analysis.status()), std::string(analysis.status().message()));
@@ -230,7 +173,7 @@ std::string WithoutConstants(const std::string& text) {
 }
 
 // Plans are shared by texts that differ in literals that were not read.
-void ExpectSameForOtherLiterals(const Case& item, const GoldenFile& file, const Catalog& catalog,
+void ExpectSameForOtherLiterals(const GoldenCase& item, const GoldenFile& file, const Catalog& catalog,
                                 const std::string& actual) {
   TextShape shape;
   const absl::StatusOr<Analysis> analysis = Analyze(item.sql, catalog, file.session, file.options);
@@ -239,7 +182,7 @@ void ExpectSameForOtherLiterals(const Case& item, const GoldenFile& file, const 
     const bool on_rows = statement.kind == StatementKind::kQuery || statement.kind == StatementKind::kDml;
     if (!on_rows || statement.unanalysable.has_value() || !statement.settings.empty()) return;
   }
-  Case other = item;
+  GoldenCase other = item;
   other.sql = WithOtherLiterals(item.sql, *analysis, shape);
   EXPECT_EQ(WithoutConstants(RunCase(other, file, catalog)), WithoutConstants(actual))
       << item.line << ": " << other.sql;
@@ -248,34 +191,22 @@ void ExpectSameForOtherLiterals(const Case& item, const GoldenFile& file, const 
 class Golden : public testing::TestWithParam<std::string> {};
 
 TEST_P(Golden, EveryCaseIsAsWritten) {
-  const fs::path folder = fs::path(POSTERN_SOURCE_DIR) / "tests/unit/common/sql/golden";
-  const fs::path path = folder / GetParam();
-  const GoldenFile file = ParseGolden(ReadFile(path));
-  ASSERT_FALSE(file.cases.empty()) << path;
-  const std::shared_ptr<const Catalog> catalog = CatalogFromText(ReadFile(folder / file.catalog));
+  const GoldenFile file = ReadGoldenFile(GetParam());
+  ASSERT_FALSE(file.cases.empty()) << GetParam();
+  const std::shared_ptr<const Catalog> catalog = CatalogFromText(ReadGoldenText(file.catalog));
   const bool update = std::getenv("POSTERN_GOLDEN_UPDATE") != nullptr;
   std::string rewritten = file.header;
-  for (const Case& item : file.cases) {
+  for (const GoldenCase& item : file.cases) {
     const std::string actual = RunCase(item, file, *catalog);
     rewritten += "=== " + item.title + "\n" + item.sql + "\n---\n" + actual + "\n";
     if (update) continue;
     ExpectSameForOtherLiterals(item, file, *catalog, actual);
-    EXPECT_EQ(actual, item.expected) << path << ":" << item.line << ": " << item.title;
+    EXPECT_EQ(actual, item.expected) << GetParam() << ":" << item.line << ": " << item.title;
   }
-  if (update) std::ofstream(path) << rewritten;
+  if (update) std::ofstream(GoldenPath(GetParam())) << rewritten;
 }
 
-std::vector<std::string> GoldenFiles() {
-  std::vector<std::string> names;
-  const fs::path folder = fs::path(POSTERN_SOURCE_DIR) / "tests/unit/common/sql/golden";
-  for (const auto& entry : fs::directory_iterator(folder)) {
-    if (entry.path().extension() == ".txt") names.push_back(entry.path().filename());
-  }
-  std::sort(names.begin(), names.end());
-  return names;
-}
-
-INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(GoldenFiles()), [](const auto& param) {
+INSTANTIATE_TEST_SUITE_P(Files, Golden, testing::ValuesIn(GoldenFileNames()), [](const auto& param) {
   std::string name = param.param;
   for (char& c : name) {
     if (!std::isalnum(static_cast<unsigned char>(c))) c = '_';
