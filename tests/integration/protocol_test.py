@@ -77,6 +77,11 @@ class Wire:
             pass
         return data
 
+    def query(self, sql):
+        """A simple query's messages, up to ReadyForQuery."""
+        self.send(message(b"Q", sql.encode() + b"\0"))
+        return self.until(b"Z")
+
     def tls(self, context, **more):
         self.socket = context.wrap_socket(self.socket, server_hostname="localhost", **more)
 
@@ -95,6 +100,14 @@ class ProtocolTest(rig.GateTest):
 
     def connect(self, **more):
         return psycopg.connect(self.stack.dsn(self.token, **more), autocommit=True)
+
+    def assert_last_words(self, wire, sqlstate):
+        """One FATAL of that SQLSTATE, and then the end."""
+        kind, body = wire.next()
+        self.assertEqual(kind, b"E", body)
+        self.assertIn(b"SFATAL\0", body)
+        self.assertIn(b"C" + sqlstate + b"\0", body)
+        self.assertEqual(wire.rest(), b"")
 
     def context(self, alpn=()):
         context = ssl.create_default_context(cafile=os.path.join(self.stack.dir, "sidecar/tls/ca.pem"))
@@ -296,45 +309,36 @@ class Process(ProtocolTest):
             time.sleep(0.05)
 
     def test_sigterm_lets_transactions_end_and_tells_the_idle(self):
-        idle, busy = self.connect(), self.connect()
-        busy.execute("begin")
-        busy.execute("insert into app.support_tickets (customer_id, subject) values (1, 'drained')")
         pid = int(self.stack.env["POSTERN_SIDECAR_PID"])
-        os.kill(pid, signal.SIGTERM)
         try:
-            with self.assertRaises(psycopg.OperationalError) as raised:
-                for _ in range(100):
-                    idle.execute("select 1")
-                    time.sleep(0.05)
-            self.assertIn(raised.exception.sqlstate, ("57P01", None))
-            busy.execute("commit")
-            with self.assertRaises(psycopg.OperationalError):
-                for _ in range(100):
-                    busy.execute("select 1")
-                    time.sleep(0.05)
+            with Wire(self.stack.port) as idle, Wire(self.stack.port) as busy:
+                idle.log_in(self.token)
+                busy.log_in(self.token)
+                self.assertEqual(busy.query("begin; insert into app.support_tickets (customer_id, subject) values (1, 'drained')")[-1], (b"Z", b"T"))
+                os.kill(pid, signal.SIGTERM)
+                self.assert_last_words(idle, b"57P01")
+                self.assertEqual(busy.query("commit")[-1], (b"Z", b"I"))
+                self.assert_last_words(busy, b"57P01")
             rig.await_end(pid)
             self.assertEqual(self.stack.behind("select count(*) from app.support_tickets where subject = 'drained'"), [["1"]])
         finally:
-            idle.close()
-            busy.close()
             self.restart()
 
 
 class Lease(ProtocolTest):
     def test_the_lease_ends_sessions(self):
         self.stack.cli("admin", "target", "update", "demo", "--lease", "3s")
-        with self.connect() as connection:
+        with Wire(self.stack.port) as wire:
+            wire.log_in(self.token)
             control_plane = int(self.stack.env["POSTERN_CONTROLPLANE_PID"])
             os.kill(control_plane, signal.SIGTERM)
             rig.await_end(control_plane)
             begun = time.monotonic()
-            with self.assertRaises(psycopg.OperationalError) as raised:
-                while time.monotonic() - begun < 30:
-                    self.assertEqual(connection.execute("select 1").fetchone(), (1,))
-                    time.sleep(0.1)
+            self.assertEqual(wire.query("select 1")[-1], (b"Z", b"I"))
+            wire.socket.settimeout(40)
+            self.assert_last_words(wire, b"57P03")
             # The lease, and what the heartbeat needs to miss one.
             self.assertLess(time.monotonic() - begun, 25)
-            self.assertIn(raised.exception.sqlstate, ("57P03", None))
 
 
 if __name__ == "__main__":
