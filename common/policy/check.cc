@@ -69,6 +69,10 @@ void CheckMasks(const v1::Rule& rule, const std::string& name, FindingSink& sink
     if (StrategyName(mask.strategy()).empty()) {
       sink.Error(line, fmt::format("{}: `{}` has no masking strategy", name, mask.column()));
     }
+    // Of one row a count says everything.
+    if (mask.count_min() < 0 || mask.count_min() == 1) {
+      sink.Error(line, fmt::format("{}: `count_min` of `{}` must be at least 2", name, mask.column()));
+    }
   }
   if (rule.effect() == v1::RULE_EFFECT_DENY && !rule.columns().mask().empty()) {
     sink.Error(rule.line(), fmt::format("{}: a deny rule shows nothing, so it masks nothing; move `columns.mask` to an "

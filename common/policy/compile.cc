@@ -103,8 +103,8 @@ CompiledDocument CompileDocument(const v1::Policy& policy) {
     for (const v1::MaskRule& mask : source.columns().mask()) {
       ColumnPath path;
       if (!SplitColumnPath(mask.column(), &path)) continue;  // CheckPolicy has refused it
-      document.masks.push_back(
-          {Pattern(path.schema), Pattern(path.relation), Pattern(path.column), mask.strategy(), rule.ref});
+      document.masks.push_back({Pattern(path.schema), Pattern(path.relation), Pattern(path.column), mask.strategy(),
+                                mask.lookup(), mask.count_min(), rule.ref});
       if (mask.line() > 0) document.masks.back().ref.line = mask.line();
     }
   }

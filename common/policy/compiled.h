@@ -26,6 +26,9 @@ struct CompiledMask {
   Pattern relation;
   Pattern column;
   v1::MaskStrategy strategy = v1::MASK_STRATEGY_REDACT;
+  // How conditions may use the column: see v1::MaskRule.
+  bool lookup = false;
+  int64_t count_min = 0;
   RuleRef ref;
 };
 

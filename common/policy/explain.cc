@@ -102,6 +102,7 @@ absl::StatusOr<v1::ExplainPolicyResponse> Explain(const CompiledPolicy& policy, 
       const sql::OutputColumn& output = statement.outputs[static_cast<size_t>(mask.column)];
       response.add_masks(fmt::format("{}: {}", output.name, StrategyName(mask.strategy)));
     }
+    for (const std::string& probe : decision.probes) response.add_masks(probe);
   }
   return response;
 }

@@ -20,6 +20,9 @@ constexpr VerbSet kRowVerbs = VerbSet(Operation::kSelect) | VerbSet(Operation::k
                               VerbSet(Operation::kDelete) | VerbSet(Operation::kTruncate);
 constexpr VerbSet kWriteVerbs = VerbSet(Operation::kInsert) | VerbSet(Operation::kUpdate) | VerbSet(Operation::kDelete);
 
+// Fewer rows than this are soon one person.
+constexpr int64_t kSmallGroup = 5;
+
 bool IsSubset(const std::vector<ObjectPattern>& inner, const CompiledRule& outer) {
   return std::all_of(inner.begin(), inner.end(), [&](const ObjectPattern& object) {
     return std::any_of(outer.objects.begin(), outer.objects.end(),
@@ -93,11 +96,21 @@ class PolicyLint {
           rule.any_object || std::any_of(rule.objects.begin(), rule.objects.end(), [&](const ObjectPattern& object) {
             return object.schema().Intersects(mask.schema) && object.name().Intersects(mask.relation);
           });
-      if (!may_rename) continue;
+      if (!may_rename || IsAlterDenied(mask)) continue;
       Warn(rule, fmt::format("grants alter on {}.{}, whose masked column {} could then be renamed; hold it instead",
                              mask.schema.text(), mask.relation.text(), mask.column.text()));
       return;
     }
+  }
+
+  // A deny rule of this policy takes ALTER away from all that the mask names.
+  bool IsAlterDenied(const CompiledMask& mask) const {
+    return std::any_of(compiled_.rules.begin(), compiled_.rules.end(), [&](const CompiledRule& rule) {
+      if (rule.grants() || rule.on_token || !rule.only.empty() || !rule.verbs.Contains(Operation::kAlter)) return false;
+      return rule.any_object || std::any_of(rule.objects.begin(), rule.objects.end(), [&](const ObjectPattern& object) {
+               return object.schema().Matches(mask.schema.text()) && object.name().Matches(mask.relation.text());
+             });
+    });
   }
 
   void CheckUse(const CompiledRule& rule) {
@@ -146,8 +159,29 @@ class PolicyLint {
     check(rule.except, "columns.except");
   }
 
+  // Neither key takes an agent long to get around.
+  void CheckProbing(const CompiledMask& mask, const std::string& name) {
+    if (mask.lookup) {
+      sink_.Warning(mask.ref.line,
+                    fmt::format("`lookup` lets every value of {} be found out by trying values; make sure "
+                                "that they are too many to try, and watch the audit log",
+                                name));
+    }
+    if (mask.count_min > 0 && mask.count_min < kSmallGroup) {
+      sink_.Warning(mask.ref.line, fmt::format("`count_min` of {} is {}: counts of groups that small say much about "
+                                               "single rows",
+                                               name, mask.count_min));
+    }
+    if (mask.lookup && mask.count_min > 0) {
+      sink_.Warning(mask.ref.line, fmt::format("{} has `lookup`, which shows single rows, and so `count_min` hides "
+                                               "nothing",
+                                               name));
+    }
+  }
+
   void CheckMask(const CompiledMask& mask) {
     const std::string name = fmt::format("{}.{}.{}", mask.schema.text(), mask.relation.text(), mask.column.text());
+    CheckProbing(mask, name);
     const bool readable = std::any_of(compiled_.rules.begin(), compiled_.rules.end(), [&](const CompiledRule& rule) {
       const bool objects = rule.any_object || std::any_of(rule.objects.begin(), rule.objects.end(), [&](const auto& o) {
                              return o.schema().Intersects(mask.schema) && o.name().Intersects(mask.relation);

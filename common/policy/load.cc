@@ -95,11 +95,56 @@ void ReadMasks(const YAML::Node& masks, FindingSink& sink, v1::ColumnRules* colu
   }
 }
 
+v1::MaskRule* FindMask(const std::string& column, v1::ColumnRules* columns) {
+  for (v1::MaskRule& mask : *columns->mutable_mask()) {
+    if (mask.column() == column) return &mask;
+  }
+  return nullptr;
+}
+
+void ReportNotMasked(std::string_view key, const std::string& column, int line, FindingSink& sink) {
+  sink.Error(line, fmt::format("`{}` says how conditions may use a masked column, and `mask` of this rule has no `{}`",
+                               key, column));
+}
+
+// [schema.relation.column], each a key of `mask`.
+void ReadLookups(Section& section, v1::ColumnRules* columns) {
+  const std::vector<std::string> names = section.Strings("lookup");
+  const std::vector<int> lines = section.LinesOf("lookup");
+  for (size_t i = 0; i < names.size(); ++i) {
+    if (v1::MaskRule* mask = FindMask(names[i], columns)) {
+      mask->set_lookup(true);
+    } else {
+      ReportNotMasked("lookup", names[i], lines[i], section.sink());
+    }
+  }
+}
+
+// {schema.relation.column: N}, each a key of `mask`.
+void ReadCountMins(const YAML::Node& counts, FindingSink& sink, v1::ColumnRules* columns) {
+  for (const auto& pair : counts) {
+    const int line = LineOf(pair.first);
+    int64_t least = 0;
+    if (!pair.first.IsScalar() || !YAML::convert<int64_t>::decode(pair.second, least) || least < 2 ||
+        least > kMaxRows) {
+      sink.Error(line, "each entry of `count_min` reads `schema.relation.column: N`, and N is at least 2");
+      continue;
+    }
+    if (v1::MaskRule* mask = FindMask(pair.first.Scalar(), columns)) {
+      mask->set_count_min(least);
+    } else {
+      ReportNotMasked("count_min", pair.first.Scalar(), line, sink);
+    }
+  }
+}
+
 void ReadColumns(const YAML::Node& node, FindingSink& sink, v1::ColumnRules* columns) {
-  Section section(node, "`columns`", {"only", "except", "mask"}, sink);
+  Section section(node, "`columns`", {"only", "except", "mask", "lookup", "count_min"}, sink);
   Copy(section.Strings("only"), columns->mutable_only());
   Copy(section.Strings("except"), columns->mutable_except());
   if (const YAML::Node* masks = section.Map("mask")) ReadMasks(*masks, sink, columns);
+  ReadLookups(section, columns);
+  if (const YAML::Node* counts = section.Map("count_min")) ReadCountMins(*counts, sink, columns);
 }
 
 void ReadRequirements(const YAML::Node& node, FindingSink& sink, v1::Requirements* require) {

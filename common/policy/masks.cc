@@ -95,6 +95,111 @@ bool JudgeOutputs(const TouchedMasks& masks, const sql::Statement& statement, De
   return true;
 }
 
+// Each row of the result is made of columns by themselves and of counts.
+bool OnlyCounts(const sql::Statement& statement) {
+  return std::all_of(statement.outputs.begin(), statement.outputs.end(), [](const sql::OutputColumn& output) {
+    return output.bare.has_value() || (output.sources.empty() && !output.opaque);
+  });
+}
+
+// The key of policy that lets conditions of this statement test the column; "" when none does.
+std::string_view MayTest(const TouchedMasks::Masked& masked, sql::ColumnId column, const sql::Statement& statement) {
+  if (masked.lookup && std::binary_search(statement.equality_only_predicates.begin(),
+                                          statement.equality_only_predicates.end(), column)) {
+    return "lookup";
+  }
+  const bool counts =
+      masked.count_min > 0 && statement.shape.group_min.value_or(0) >= masked.count_min && OnlyCounts(statement);
+  return counts ? "count_min" : "";
+}
+
+bool JudgePredicates(const TouchedMasks& masks, const sql::Statement& statement, Decision* decision) {
+  for (const sql::ColumnId column : statement.predicates) {
+    const std::optional<TouchedMasks::Masked> masked = masks.Find(column);
+    if (!masked) continue;
+    if (const std::string_view how = MayTest(*masked, column, statement); !how.empty()) {
+      decision->probes.push_back(
+          fmt::format("{} in conditions: {} of {}", masks.NameOf(column), how, RuleWithPlace(masked->mask->ref)));
+      continue;
+    }
+    std::vector<std::string> allowed;
+    if (masked->lookup) allowed.emplace_back("compare it by = or IN with given values");
+    if (masked->count_min > 0) {
+      allowed.push_back(fmt::format("count rows of this table alone, with HAVING count(*) >= {} and no other aggregate",
+                                    masked->count_min));
+    }
+    Refuse(masks, column, kReasonMaskedPredicate,
+           "a condition, join, grouping or ordering depends on it, which would let its values be guessed",
+           allowed.empty() ? std::string(kPlainColumnHint) : fmt::format("{}", fmt::join(allowed, ", or ")), decision);
+    return false;
+  }
+  return true;
+}
+
+// Some rule grants the function by its full name: whoever wrote it answers for what the function shows.
+bool IsVouchedFor(const Matching& matching, const sql::Effect& effect) {
+  const auto names_it = [&](const ObjectPattern& pattern) {
+    return pattern.schema().literal() && pattern.name().literal() && pattern.Matches(effect.schema, effect.name);
+  };
+  return std::any_of(matching.begin(), matching.end(), [&](const CompiledDocument* document) {
+    return std::any_of(document->rules.begin(), document->rules.end(), [&](const CompiledRule& rule) {
+      return rule.grants() && !rule.on_token && rule.verbs.Contains(sql::Operation::kCall) &&
+             std::any_of(rule.functions.begin(), rule.functions.end(), names_it);
+    });
+  });
+}
+
+// What a function that nobody looked into returns may be a masked value, also where the statement itself touches none.
+bool IsUnseenCall(const Matching& matching, const sql::Effect& effect) {
+  return effect.operation == sql::Operation::kCall && effect.schema != "pg_catalog" && !IsVouchedFor(matching, effect);
+}
+
+bool HasTriggers(const sql::Catalog& catalog, sql::Oid oid) {
+  const sql::Relation* relation = catalog.FindRelation(oid);
+  if (relation == nullptr) return false;
+  const std::vector<const sql::Relation*> parts = catalog.Descendants(oid);
+  return relation->has_triggers ||
+         std::any_of(parts.begin(), parts.end(), [](const sql::Relation* part) { return part->has_triggers; });
+}
+
+// Code that nobody looked into runs: what it raises may hold a masked value.
+bool RunsUnseenCode(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog) {
+  return std::any_of(statement.effects.begin(), statement.effects.end(), [&](const sql::Effect& effect) {
+    switch (effect.operation) {
+      case sql::Operation::kCall:
+        return IsUnseenCall(matching, effect);
+      case sql::Operation::kDoBlock:
+      case sql::Operation::kUnsafeFunction:
+      case sql::Operation::kFunctionCall:
+        return true;
+      case sql::Operation::kInsert:
+      case sql::Operation::kUpdate:
+      case sql::Operation::kDelete:
+      case sql::Operation::kTruncate:
+      case sql::Operation::kCopyIn:
+        return HasTriggers(catalog, effect.oid);
+      default:
+        return false;
+    }
+  });
+}
+
+bool JudgeCalls(const Matching& matching, const sql::Statement& statement, Decision* decision) {
+  const auto output = std::find_if(statement.outputs.begin(), statement.outputs.end(),
+                                   [](const sql::OutputColumn& o) { return o.from_call; });
+  if (output == statement.outputs.end()) return true;
+  for (const sql::Effect& effect : statement.effects) {
+    if (!IsUnseenCall(matching, effect)) continue;
+    decision->reason_code = kReasonMaskedExpression;
+    decision->reason = fmt::format("output column {} ({}) comes from {}, which may show what policy masks",
+                                   output - statement.outputs.begin() + 1, output->name, ObjectName(effect));
+    decision->hint =
+        "a function that shows nothing masked can be named, in full, under `functions` of the rule that allows it";
+    return false;
+  }
+  return true;
+}
+
 // Statements whose rows go to the client.
 bool ReturnsRows(const sql::Statement& statement) {
   switch (statement.kind) {
@@ -159,7 +264,8 @@ bool JudgeWrittenConstants(const TouchedMasks& masks, const sql::Statement& stat
 
 TouchedMasks::TouchedMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog)
     : catalog_(catalog) {
-  if (!HasMasks(matching)) return;
+  in_force_ = HasMasks(matching);
+  if (!in_force_) return;
   absl::InlinedVector<sql::Oid, 8> oids(statement.relations.begin(), statement.relations.end());
   for (const sql::Effect& effect : statement.effects) {
     if (effect.object_kind != sql::ObjectKind::kRelation) continue;
@@ -192,10 +298,17 @@ void TouchedMasks::Add(const Matching& matching, sql::Oid oid) {
     const auto at = std::lower_bound(columns_.begin(), columns_.end(), id,
                                      [](const Entry& entry, sql::ColumnId wanted) { return entry.column < wanted; });
     if (at == columns_.end() || at->column != id) {
-      columns_.insert(at, {id, {mask.strategy, &mask}});
-    } else if (at->masked.strategy != mask.strategy && Stricter(at->masked.strategy, mask.strategy) == mask.strategy) {
-      at->masked = {mask.strategy, &mask};
+      columns_.insert(at, {id, {mask.strategy, &mask, mask.lookup, mask.count_min}});
+      return;
     }
+    Masked& known = at->masked;
+    if (known.strategy != mask.strategy && Stricter(known.strategy, mask.strategy) == mask.strategy) {
+      known.strategy = mask.strategy;
+      known.mask = &mask;
+    }
+    // The stricter wins here, too.
+    known.lookup = known.lookup && mask.lookup;
+    known.count_min = known.count_min == 0 || mask.count_min == 0 ? 0 : std::max(known.count_min, mask.count_min);
   });
 }
 
@@ -208,7 +321,7 @@ std::optional<TouchedMasks::Masked> TouchedMasks::Find(sql::ColumnId column) con
   }
   if (at->column == column) return at->masked;
   // attnum 0 sorts before every column with a mask.
-  if (column.attnum == 0) return Masked{v1::MASK_STRATEGY_REDACT, at->masked.mask};
+  if (column.attnum == 0) return Masked{v1::MASK_STRATEGY_REDACT, at->masked.mask, false, 0};
   return std::nullopt;
 }
 
@@ -236,6 +349,21 @@ bool JudgeMasks(const Matching& matching, const sql::Statement& statement, const
                 Decision* decision) {
   const TouchedMasks masks(matching, statement, catalog);
   decision->sensitive = masks.sensitive();
+  // Without a catalog nothing is known of any output, and this is a test or an explanation.
+  if (masks.in_force() && !catalog.relations().empty()) {
+    decision->sensitive = decision->sensitive || RunsUnseenCode(matching, statement, catalog);
+    if (!JudgeCalls(matching, statement, decision)) return false;
+    // CALL shows a procedure's OUT arguments, unless whoever wrote the policy answers for it.
+    const bool shows_unseen = statement.kind == sql::StatementKind::kUtility &&
+                              std::any_of(statement.effects.begin(), statement.effects.end(),
+                                          [&](const sql::Effect& effect) { return IsUnseenCall(matching, effect); });
+    if (!statement.outputs_known && (ReturnsRows(statement) || shows_unseen)) {
+      decision->reason_code = kReasonMaskedExpression;
+      decision->reason = "which columns the statement shows is not known, and policy masks columns";
+      decision->hint = "name the output columns one by one, and those of functions in FROM";
+      return false;
+    }
+  }
   if (!masks.sensitive()) return true;
   if (!JudgeViewColumns(matching, statement, catalog, decision)) return false;
   if (masks.empty()) return true;
@@ -245,12 +373,7 @@ bool JudgeMasks(const Matching& matching, const sql::Statement& statement, const
     decision->hint = kPlainColumnHint;
     return false;
   }
-  if (const auto column = FirstMasked(masks, statement.predicates)) {
-    Refuse(masks, *column, kReasonMaskedPredicate,
-           "a condition, join, grouping or ordering depends on it, which would let its values be guessed",
-           kPlainColumnHint, decision);
-    return false;
-  }
+  if (!JudgePredicates(masks, statement, decision)) return false;
   if (const auto column = FirstMasked(masks, statement.stored)) {
     Refuse(masks, *column, kReasonMaskedStore, "its value would be stored where no mask reaches", kPlainColumnHint,
            decision);

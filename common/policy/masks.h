@@ -16,12 +16,17 @@ class TouchedMasks {
   struct Masked {
     v1::MaskStrategy strategy = v1::MASK_STRATEGY_REDACT;
     const CompiledMask* mask = nullptr;  // the strictest that names the column
+    // What every mask that names the column allows of conditions.
+    bool lookup = false;
+    int64_t count_min = 0;
   };
 
   TouchedMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog);
 
   // A masked column may be involved, if only by a name that the catalog does not know.
   bool sensitive() const { return sensitive_; }
+  // Some policy masks something, whether this statement touches it or not.
+  bool in_force() const { return in_force_; }
   bool empty() const { return columns_.empty(); }
   // nullopt: not masked. attnum 0, the whole row, is masked when any column of the relation is.
   std::optional<Masked> Find(sql::ColumnId column) const;
@@ -41,6 +46,7 @@ class TouchedMasks {
   const sql::Catalog& catalog_;
   std::vector<Entry> columns_;  // sorted by column
   bool sensitive_ = false;
+  bool in_force_ = false;
 };
 
 // Fills decision->masks and `sensitive`. Returns false when a masked value would go where no mask reaches: the rule and

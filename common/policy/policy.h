@@ -100,6 +100,8 @@ struct Decision {
   std::string hint;
 
   std::vector<OutputMask> masks;
+  // Masked columns that conditions test because policy lets them, and how: for explain.
+  std::vector<std::string> probes;
   // Statement touches a masked column (or a relation that has one): errors and notices are scrubbed.
   bool sensitive = false;
   HoldTerms hold;

@@ -216,3 +216,19 @@ SELECT string_agg(chr(g), '' ORDER BY i) FROM crm.customers, generate_series(1, 
 SELECT CASE WHEN email LIKE 'CANARY%' THEN 'CANARY' ELSE '' END FROM crm.customers;;
 -- explain: analyze verbose
 EXPLAIN (ANALYZE, VERBOSE) SELECT id FROM crm.customers WHERE name = (SELECT email FROM crm.customers WHERE id = 1);;
+-- a function that nobody looks into
+SELECT crm.get_email_plpgsql(1);;
+-- a function that nobody looks into, in FROM
+SELECT e FROM crm.get_email_plpgsql(1) AS e;;
+-- a function that nobody looks into, over an unmasked table
+SELECT crm.get_email_plpgsql(id) FROM crm.orders;;
+-- a function that raises what it reads
+SELECT crm.raises(1);;
+-- a limit in a union that does not recur
+WITH RECURSIVE t AS (SELECT 1 AS a UNION ALL SELECT 2 LIMIT (SELECT length(email) FROM crm.customers WHERE id = 1)) SELECT crm.raises(a) FROM t;;
+-- a field by the type's name after an alias gave it another's
+SELECT (s.r).email FROM (SELECT c AS r FROM crm.customers AS c(email, b, x, y, z, w)) s;;
+-- fields spread by the type after an alias
+SELECT x.email FROM (SELECT (s.r).* FROM (SELECT c AS r FROM crm.customers AS c(email, b, id, y, z, w)) s) x;;
+-- rows out of an array
+SELECT * FROM crm.customers c, unnest(ARRAY[c]) u;;

@@ -11,7 +11,9 @@ namespace postern::policy::testing {
 namespace {
 
 using ::testing::ElementsAre;
+using ::testing::HasSubstr;
 using ::testing::IsEmpty;
+using ::testing::UnorderedElementsAre;
 
 constexpr std::string_view kHead =
     "apiVersion: postern/v1\nkind: Policy\nmetadata: {name: p}\nsubjects: [{group: agents}]\n"
@@ -73,6 +75,28 @@ TEST(Lint, WarnsOfAlterOnMaskedRelations) {
 )"),
               ElementsAre("7: rule `a` grants alter on app.customers, whose masked column email could then be renamed; "
                           "hold it instead"));
+}
+
+TEST(Lint, DoesNotWarnOfAlterThatADenyRuleTakesAway) {
+  EXPECT_THAT(OfRules(R"(  - {id: a, effect: allow, do: [alter], objects: ["app.*"]}
+  - {id: d, effect: deny, do: [alter, drop], objects: ["app.cust*"]}
+  - {id: r, effect: allow, do: [select], objects: [app.customers], columns: {mask: {app.customers.email: hash}}}
+)"),
+              IsEmpty());
+}
+
+TEST(Lint, SaysWhatLookupsAndCountsLetOut) {
+  EXPECT_THAT(OfRules(R"(  - id: r
+    effect: allow
+    do: [select]
+    objects: [app.customers]
+    columns:
+      mask: {app.customers.email: hash, app.customers.city: redact}
+      lookup: [app.customers.email]
+      count_min: {app.customers.city: 3}
+)"),
+              UnorderedElementsAre(HasSubstr("`lookup` lets every value of app.customers.email be found out by trying"),
+                                   HasSubstr("`count_min` of app.customers.city is 3")));
 }
 
 TEST(Lint, WarnsOfConditionsThatAreNeverAsked) {

@@ -236,5 +236,169 @@ TEST(Masks, ARelationKnownByNameAloneIsSensitive) {
   EXPECT_TRUE(JudgeFor(*policy, statement).sensitive);
 }
 
+constexpr std::string_view kProbing = R"(
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+rules:
+  - {id: everything, effect: allow, do: [all]}
+  - id: masked
+    effect: allow
+    do: [select]
+    objects: [app.customers]
+    columns:
+      mask: {app.customers.email: email_domain, app.customers.phone: last4, app.customers.city: redact}
+      lookup: [app.customers.email]
+      count_min: {app.customers.city: 10}
+)";
+
+sql::Statement Testing(std::string_view column, bool equality) {
+  sql::Statement statement = SelectColumns("customers", {"id"});
+  statement.predicates = {Col(column)};
+  if (equality) statement.equality_only_predicates = statement.predicates;
+  return statement;
+}
+
+// A query that counts the rows of groups of at least `least`.
+sql::Statement Counting(std::string_view column, int64_t least) {
+  sql::Statement statement = Testing(column, false);
+  statement.outputs = {{"count", {}, {}, {}, false, false}};
+  statement.shape.group_min = least;
+  return statement;
+}
+
+TEST(Probing, LookupAllowsEqualityAndNothingElse) {
+  const auto policy = Compiled(kProbing);
+  EXPECT_EQ(JudgeFor(*policy, Testing("customers.email", true)).verdict, Verdict::kAllow);
+  const Decision like = JudgeFor(*policy, Testing("customers.email", false));
+  EXPECT_EQ(like.verdict, Verdict::kDeny);
+  EXPECT_EQ(like.reason_code, "MASKED_IN_PREDICATE");
+  EXPECT_EQ(like.hint, "compare it by = or IN with given values");
+  // phone has no such key.
+  EXPECT_EQ(JudgeFor(*policy, Testing("customers.phone", true)).verdict, Verdict::kDeny);
+}
+
+TEST(Probing, LookupShowsTheColumnMaskedAllTheSame) {
+  sql::Statement statement = SelectColumns("customers", {"id", "email"});
+  statement.predicates = statement.equality_only_predicates = {Col("customers.email")};
+  const Decision decision = JudgeFor(*Compiled(kProbing), statement);
+  EXPECT_EQ(decision.verdict, Verdict::kAllow);
+  ASSERT_EQ(decision.masks.size(), 1u);
+  EXPECT_EQ(decision.masks[0].column, 1);
+}
+
+TEST(Probing, LookupOfAComputedValueIsRefused) {
+  sql::Statement statement = Testing("customers.email", true);
+  statement.computed = {Col("customers.email")};
+  EXPECT_EQ(JudgeFor(*Compiled(kProbing), statement).reason_code, "MASKED_IN_EXPRESSION");
+}
+
+TEST(Probing, CountingNeedsGroupsOfThatSize) {
+  const auto policy = Compiled(kProbing);
+  EXPECT_EQ(JudgeFor(*policy, Counting("customers.city", 10)).verdict, Verdict::kAllow);
+  EXPECT_EQ(JudgeFor(*policy, Counting("customers.city", 50)).verdict, Verdict::kAllow);
+  const Decision small = JudgeFor(*policy, Counting("customers.city", 9));
+  EXPECT_EQ(small.reason_code, "MASKED_IN_PREDICATE");
+  EXPECT_THAT(small.hint, HasSubstr("HAVING count(*) >= 10"));
+  // Equality is no way around it, and email may not be counted.
+  EXPECT_EQ(JudgeFor(*policy, Testing("customers.city", true)).verdict, Verdict::kDeny);
+  EXPECT_EQ(JudgeFor(*policy, Counting("customers.email", 10)).verdict, Verdict::kDeny);
+}
+
+TEST(Probing, CountingShowsNothingButCountsAndPlainColumns) {
+  sql::Statement statement = Counting("customers.city", 10);
+  statement.outputs.push_back({"max", {}, {}, {Col("customers.name")}, false, false});
+  EXPECT_EQ(JudgeFor(*Compiled(kProbing), statement).verdict, Verdict::kDeny);
+  statement.outputs.back() = {"name", Col("customers.name"), {}, {Col("customers.name")}, false, false};
+  EXPECT_EQ(JudgeFor(*Compiled(kProbing), statement).verdict, Verdict::kAllow);
+  statement.outputs.back() = {"x", {}, {}, {}, true, false};
+  EXPECT_EQ(JudgeFor(*Compiled(kProbing), statement).verdict, Verdict::kDeny);
+}
+
+TEST(Probing, WhatEveryMaskOfTheColumnAllowsIsAllowed) {
+  const auto policy = Compiled(std::string(kProbing) + R"(
+---
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: q}
+subjects: [{agent: support-bot}]
+rules:
+  - {id: r, effect: allow, do: [select],
+     columns: {mask: {app.customers.email: partial, app.customers.city: hash}, count_min: {app.customers.city: 20}}}
+)");
+  EXPECT_EQ(JudgeFor(*policy, Testing("customers.email", true)).verdict, Verdict::kDeny);
+  EXPECT_EQ(JudgeFor(*policy, Counting("customers.city", 10)).verdict, Verdict::kDeny);
+  EXPECT_EQ(JudgeFor(*policy, Counting("customers.city", 20)).verdict, Verdict::kAllow);
+}
+
+sql::Statement Calling(std::string_view function) {
+  sql::Statement statement =
+      Statement({Of(Operation::kCall, sql::ObjectKind::kFunction, "app", std::string(function))});
+  statement.kind = sql::StatementKind::kQuery;
+  statement.outputs_known = true;
+  statement.outputs = {{std::string(function), {}, {}, {}, true, true}};
+  return statement;
+}
+
+TEST(UnseenCalls, ShowNothingWhereAnythingIsMasked) {
+  const Decision decision = Judged(Calling("get_email"));
+  EXPECT_EQ(decision.verdict, Verdict::kDeny);
+  EXPECT_EQ(decision.reason_code, "MASKED_IN_EXPRESSION");
+  EXPECT_THAT(decision.reason, HasSubstr("function app.get_email"));
+  EXPECT_THAT(decision.hint, HasSubstr("functions"));
+}
+
+TEST(UnseenCalls, AreScrubbedWhereNothingOfThemIsShown) {
+  sql::Statement statement = Calling("notify_all");
+  statement.outputs = {{"count", {}, {}, {}, false, false}};
+  const Decision decision = Judged(statement);
+  EXPECT_EQ(decision.verdict, Verdict::kAllow);
+  EXPECT_TRUE(decision.sensitive);
+}
+
+TEST(UnseenCalls, AreShownWhereNothingIsMasked) {
+  const auto policy = Compiled(R"(
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+rules: [{id: everything, effect: allow, do: [all]}]
+)");
+  EXPECT_EQ(JudgeFor(*policy, Calling("get_email")).verdict, Verdict::kAllow);
+}
+
+TEST(UnseenCalls, AreShownWhereARuleNamesTheFunctionInFull) {
+  const auto policy = [](std::string_view functions) {
+    return Compiled(std::string(kPolicy) + std::string(functions));
+  };
+  const std::string_view named = "  - {id: calls, effect: allow, do: [call], functions: [app.shipping]}\n";
+  EXPECT_EQ(JudgeFor(*policy(named), Calling("shipping")).verdict, Verdict::kAllow);
+  EXPECT_FALSE(JudgeFor(*policy(named), Calling("shipping")).sensitive);
+  EXPECT_EQ(JudgeFor(*policy(named), Calling("get_email")).verdict, Verdict::kDeny);
+  const std::string_view wide = "  - {id: calls, effect: allow, do: [call], functions: [app.*]}\n";
+  EXPECT_EQ(JudgeFor(*policy(wide), Calling("shipping")).verdict, Verdict::kDeny);
+}
+
+TEST(UnseenCalls, ProceduresShowTheirArguments) {
+  sql::Statement statement = Calling("tidy");
+  statement.kind = sql::StatementKind::kUtility;
+  statement.outputs.clear();
+  statement.outputs_known = false;
+  EXPECT_EQ(Judged(statement).verdict, Verdict::kDeny);
+  const auto named =
+      Compiled(std::string(kPolicy) + "  - {id: calls, effect: allow, do: [call], functions: [app.tidy]}\n");
+  EXPECT_EQ(JudgeFor(*named, statement).verdict, Verdict::kAllow);
+}
+
+TEST(UnknownOutputs, AreRefusedWhereAnythingIsMasked) {
+  sql::Statement statement = SelectColumns("payroll", {"id"});
+  ASSERT_EQ(Judged(statement).verdict, Verdict::kAllow);
+  statement.outputs_known = false;
+  const Decision decision = Judged(statement);
+  EXPECT_EQ(decision.reason_code, "MASKED_IN_EXPRESSION");
+  EXPECT_THAT(decision.reason, HasSubstr("which columns the statement shows"));
+}
+
 }  // namespace
 }  // namespace postern::policy::testing
