@@ -1,6 +1,7 @@
 #include "sidecar/session/relay.h"
 
 #include "common/base/errors.h"
+#include "common/base/strings.h"
 #include "common/crypto/hash.h"
 #include "fmt/format.h"
 #include "sidecar/session/startup_parameters.h"
