@@ -10,7 +10,9 @@ import psycopg
 
 import rig
 
-POLICY = os.path.join(os.path.dirname(os.path.abspath(__file__)), "policy.yaml")
+HERE = os.path.dirname(os.path.abspath(__file__))
+POLICY = os.path.join(HERE, "policy.yaml")
+EVERYTHING = os.path.join(HERE, "everything.yaml")
 
 
 class RowLimit(rig.GateTest):
@@ -224,6 +226,87 @@ class FullSpool(rig.GateTest):
         # The great ones are all there, and in the chain: each was recorded before it ran.
         self.assertTrue(self.stack.json("admin", "audit", "verify")["ok"])
         self.assertGreater(len(self.stack.cli("admin", "audit", "export", timeout=120).stdout), ran * 1000000)
+
+
+class Everything(rig.GateTest):
+    """A policy that allows everything, and the same with one reservation."""
+    options = ("--policy", EVERYTHING)
+
+    def setUp(self):
+        self.connection = psycopg.connect(self.stack.dsn(self.stack.token()), autocommit=True, prepare_threshold=None)
+        self.addCleanup(self.connection.close)
+
+    def narrow(self):
+        """Takes one thing away, and sees it in force."""
+        with open(EVERYTHING, encoding="utf-8") as file:
+            text = file.read()
+        path = os.path.join(self.stack.dir, "narrower.yaml")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(text + "  - {id: no-drop, effect: deny, do: [drop], objects: [app.orders]}\n")
+        self.stack.cli("admin", "policy", "apply", path, "--comment", "a test")
+        self.addCleanup(self.stack.cli, "admin", "policy", "apply", EVERYTHING, "--comment", "a test")
+        with psycopg.connect(self.stack.dsn(self.stack.token()), autocommit=True) as witness:
+            deadline = time.monotonic() + 10
+            while True:
+                try:
+                    witness.execute("select * from nowhere")
+                except psycopg.errors.InsufficientPrivilege as error:
+                    return error
+                except psycopg.errors.UndefinedTable:
+                    self.assertLess(time.monotonic(), deadline)
+
+    def test_the_servers_own_words(self):
+        for sql, state in (("select * from nowhere", "42P01"), ("select nothing from app.orders", "42703"), ("select nowhat(1)", "42883"), ("selec 1", "42601")):
+            with self.subTest(sql), self.assertRaises(psycopg.Error) as raised:
+                self.connection.execute(sql)
+            self.assertEqual(raised.exception.sqlstate, state)
+            self.assertNotIn("postern", str(raised.exception))
+        intent = self.stack.await_audit(lambda r: r["kind"] == "STATEMENT_INTENT" and r.get("sql") == "select * from nowhere")
+        self.assertEqual(intent["decision"], "allow")
+        self.assertEqual(intent["rule"], "everything/everything")
+
+    def test_what_only_the_session_knows(self):
+        for factory in (psycopg.ClientCursor, psycopg.Cursor):
+            with self.subTest(factory.__name__), self.connection.cursor() as copying:
+                cursor = factory(self.connection)
+                cursor.execute("create temp table orders (n int, t text)")
+                cursor.execute("begin")
+                cursor.execute("alter table orders add column more int default 5")
+                cursor.execute("insert into orders values (%s, %s)", (1, "one"))
+                with copying.copy("copy orders (n, t) from stdin") as copy:
+                    copy.write_row((2, "two"))
+                with copying.copy("copy orders to stdout") as copy:
+                    self.assertEqual(b"".join(bytes(block) for block in copy), b"1\tone\t5\n2\ttwo\t5\n")
+                cursor.execute("commit")
+                self.assertEqual(cursor.execute("select sum(n) from orders").fetchone(), (3,))
+                cursor.execute("drop table orders")
+
+    def test_copy_in_the_extended_protocol(self):
+        self.connection.execute("create temp table fresh (n int)")
+        pgconn = self.connection.pgconn
+        done = pgconn.exec_params(b"copy fresh from stdin", [])
+        self.assertEqual(done.status, psycopg.pq.ExecStatus.COPY_IN)
+        pgconn.put_copy_data(b"7\n8\n")
+        pgconn.put_copy_end()
+        while pgconn.get_result() is not None:
+            pass
+        self.assertEqual(self.connection.execute("select array_agg(n) from fresh").fetchone(), ([7, 8],))
+
+    def test_one_reservation_and_it_is_over(self):
+        self.connection.execute("create temp table hidden (n int)")
+        self.assertEqual(self.connection.execute("select count(*) from hidden").fetchone(), (0,))
+        error = self.narrow()
+        self.assertIn("unanalysable", error.diag.message_detail)
+        with self.assertRaises(psycopg.errors.InsufficientPrivilege):
+            self.connection.execute("select count(*) from hidden")
+        self.assertEqual(self.connection.execute("select 1").fetchone(), (1,))
+
+    def test_a_session_that_reads_otherwise_ends_when_policy_narrows(self):
+        self.connection.execute("set standard_conforming_strings = off")
+        self.assertEqual(self.connection.execute("select 1").fetchone(), (1,))
+        self.narrow()
+        with self.assertRaises(psycopg.OperationalError):
+            self.connection.execute("select 1")
 
 
 if __name__ == "__main__":
