@@ -5,6 +5,7 @@
 """
 import json
 import os
+import shutil
 import subprocess
 import threading
 import unittest
@@ -28,7 +29,10 @@ CLIENTS = {
     "DBD::Pg": ["perl", "dbd_pg.pl"],
     "ODBC": [PYTHON, "odbc.py"],
     "pgx": ["go", "run", "pgx.go"],
+    "tokio-postgres": [os.path.join(rig.ROOT, "build/tokio_postgres/debug/tokio-postgres-client")],
 }
+# What must be made first; kept in the build folder, which git does not see.
+CARGO = ["cargo", "build", "--quiet", "--offline", "--target-dir", os.path.join(rig.ROOT, "build/tokio_postgres")]
 
 
 class Drivers(rig.GateTest):
@@ -64,6 +68,11 @@ class Drivers(rig.GateTest):
 
     def run_client(self, name):
         stack = self.stack
+        if name == "tokio-postgres":
+            if not os.path.isdir("/usr/share/cargo/registry/tokio-postgres-0.7.7") or shutil.which("cargo") is None:
+                self.skipTest("Debian's Rust is not installed; drivers/README.md says what it takes")
+            made = subprocess.run(CARGO, cwd=os.path.join(DRIVERS, "tokio_postgres"), capture_output=True, text=True, timeout=500, check=False)
+            self.assertEqual(made.returncode, 0, made.stderr[-3000:])
         env = {**stack.env, "PGHOST": "127.0.0.1", "PGPORT": str(stack.port), "PGUSER": "support-bot", "PGDATABASE": "postern_demo",
                "PGPASSWORD": stack.token(), "PGSSLROOTCERT": os.path.join(stack.dir, "sidecar/tls/ca.pem"),
                "PGCONNECT_TIMEOUT": "10", "GO111MODULE": "off", "GOPATH": "/usr/share/gocode", "GOFLAGS": "-ldflags=-s"}
