@@ -261,6 +261,9 @@ class Everything(rig.GateTest):
                 self.connection.execute(sql)
             self.assertEqual(raised.exception.sqlstate, state)
             self.assertNotIn("postern", str(raised.exception))
+        # Our grammar has other words for this one.
+        with self.assertRaisesRegex(psycopg.errors.SyntaxError, 'trailing junk after numeric literal at or near "123abc"'):
+            self.connection.execute("select 123abc")
         intent = self.stack.await_audit(lambda r: r["kind"] == "STATEMENT_INTENT" and r.get("sql") == "select * from nowhere")
         self.assertEqual(intent["decision"], "allow")
         self.assertEqual(intent["rule"], "everything/everything")
