@@ -89,7 +89,7 @@ class Canary(unittest.TestCase):
                 driver = Driver(self.gate, self.stack.needles, self.stack.relations)
                 driver.run(SEED, 8000, stop_at_first=True)
                 print(f"{column} unmasked: found after {driver.counts['statements']} statements", flush=True)
-                self.assertEqual(len(driver.findings), 1)
+                self.assertGreaterEqual(len(driver.findings), 1)
         self.apply(policy)
 
     def apply(self, text):

@@ -28,7 +28,7 @@ class Finding:
 class Driver:
     """`connect()` opens a session. Counts are kept in `counts`, findings in `findings`."""
 
-    def __init__(self, connect, needles, relations, share_devious=0.25):
+    def __init__(self, connect, needles, relations, share_devious=0.2):
         self.connect, self.needles, self.relations, self.share = connect, needles, relations, share_devious
         self.counts, self.findings, self.errors = collections.Counter(), [], collections.Counter()
         self.examples = {}
