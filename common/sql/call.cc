@@ -122,7 +122,7 @@ void Analyzer::Call(const ::FuncCall* call, const Flow& arguments, Flow* result)
     user = true;
   }
   const bool builtin = name.schema.empty() || name.schema == "pg_catalog";
-  const bool knows_builtins = !catalog_.FindFunctions({}, "pg_catalog", "lower").empty();
+  const bool knows_builtins = catalog_.knows_system_functions();
   if (builtin && !user && !in_pg_catalog && knows_builtins && !message_.options.open_catalog) {
     Fail(fmt::format("function {} does not exist or is not visible", name.name));
     return;

@@ -2,18 +2,11 @@
 
 #include <algorithm>
 
+#include "common/base/strings.h"
 #include "common/sql/lineage_cache.h"
 
 namespace postern::sql {
 namespace {
-
-std::string Key(std::string_view schema, std::string_view name) {
-  std::string key;
-  key.reserve(schema.size() + name.size() + 1);
-  key.append(schema).push_back('\0');
-  key.append(name);
-  return key;
-}
 
 char FirstChar(const std::string& text, char otherwise) { return text.empty() ? otherwise : text[0]; }
 
@@ -59,8 +52,8 @@ std::shared_ptr<const Catalog> Catalog::Build(const v1::CatalogContents& content
   }
   for (size_t i = 0; i < catalog->relations_.size(); ++i) {
     const Relation& relation = catalog->relations_[i];
-    catalog->relation_by_name_[Key(relation.schema, relation.name)] = i;
-    catalog->relation_by_oid_[relation.oid] = i;
+    catalog->relation_by_name_[relation.name].push_back(static_cast<uint32_t>(i));
+    catalog->relation_by_oid_[relation.oid] = static_cast<uint32_t>(i);
     for (Oid parent : relation.parents) catalog->children_.emplace(parent, i);
   }
 
@@ -81,18 +74,24 @@ std::shared_ptr<const Catalog> Catalog::Build(const v1::CatalogContents& content
     to.source = from.source();
   }
   for (size_t i = 0; i < catalog->functions_.size(); ++i) {
-    catalog->function_by_name_.emplace(catalog->functions_[i].name, i);
+    catalog->function_by_name_[catalog->functions_[i].name].push_back(static_cast<uint32_t>(i));
   }
 
   catalog->schemas_with_operators_.assign(contents.schemas_with_operators().begin(),
                                           contents.schemas_with_operators().end());
   catalog->server_version_ = contents.server_version();
+  catalog->knows_system_relations_ = catalog->FindRelation("pg_catalog", "pg_class") != nullptr;
+  catalog->knows_system_functions_ = !catalog->FindFunctions({}, "pg_catalog", "lower").empty();
   return catalog;
 }
 
 const Relation* Catalog::FindRelation(std::string_view schema, std::string_view name) const {
-  auto it = relation_by_name_.find(Key(schema, name));
-  return it == relation_by_name_.end() ? nullptr : &relations_[it->second];
+  auto it = relation_by_name_.find(AbslView(name));
+  if (it == relation_by_name_.end()) return nullptr;
+  for (const uint32_t place : it->second) {
+    if (relations_[place].schema == schema) return &relations_[place];
+  }
+  return nullptr;
 }
 
 const Relation* Catalog::FindRelation(Oid oid) const {
@@ -114,9 +113,10 @@ const Relation* Catalog::Resolve(const std::vector<std::string>& search_path, st
 std::vector<const Function*> Catalog::FindFunctions(const std::vector<std::string>& search_path,
                                                     std::string_view schema, std::string_view name) const {
   std::vector<const Function*> found;
-  auto [begin, end] = function_by_name_.equal_range(std::string(name));
-  for (auto it = begin; it != end; ++it) {
-    const Function& function = functions_[it->second];
+  auto it = function_by_name_.find(AbslView(name));
+  if (it == function_by_name_.end()) return found;
+  for (const uint32_t place : it->second) {
+    const Function& function = functions_[place];
     const bool visible =
         schema.empty() ? function.schema == "pg_catalog" ||
                              std::find(search_path.begin(), search_path.end(), function.schema) != search_path.end()
@@ -128,8 +128,9 @@ std::vector<const Function*> Catalog::FindFunctions(const std::vector<std::strin
 
 std::vector<const Function*> Catalog::FindFunctions(std::string_view name) const {
   std::vector<const Function*> found;
-  auto [begin, end] = function_by_name_.equal_range(std::string(name));
-  for (auto it = begin; it != end; ++it) found.push_back(&functions_[it->second]);
+  auto it = function_by_name_.find(AbslView(name));
+  if (it == function_by_name_.end()) return found;
+  for (const uint32_t place : it->second) found.push_back(&functions_[place]);
   return found;
 }
 

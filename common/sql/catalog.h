@@ -12,6 +12,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "absl/container/flat_hash_map.h"
+#include "absl/container/inlined_vector.h"
 #include "postern/v1/sidecar.pb.h"
 
 namespace postern::sql {
@@ -100,6 +102,9 @@ class Catalog {
   // Those of all schemas.
   std::vector<const Function*> FindFunctions(std::string_view name) const;
   bool HasSchema(std::string_view schema) const;
+  // True if the snapshot holds the system's own relations, and functions. Those of tests may not.
+  bool knows_system_relations() const { return knows_system_relations_; }
+  bool knows_system_functions() const { return knows_system_functions_; }
   // Direct and indirect partitions and inheritance children.
   std::vector<const Relation*> Descendants(Oid relation) const;
 
@@ -118,11 +123,15 @@ class Catalog {
   std::vector<Function> functions_;
   std::vector<std::string> schemas_;
   std::vector<std::string> schemas_with_operators_;
-  std::unordered_map<std::string, size_t> relation_by_name_;  // "schema\0name"
-  std::unordered_map<Oid, size_t> relation_by_oid_;
-  std::unordered_multimap<std::string, size_t> function_by_name_;  // by bare name
+  // By bare name, as names are looked for in several schemas: places in the lists above.
+  using Places = absl::InlinedVector<uint32_t, 2>;
+  absl::flat_hash_map<std::string, Places> relation_by_name_;
+  absl::flat_hash_map<Oid, uint32_t> relation_by_oid_;
+  absl::flat_hash_map<std::string, Places> function_by_name_;
   std::unordered_multimap<Oid, size_t> children_;
   int server_version_ = 0;
+  bool knows_system_relations_ = false;
+  bool knows_system_functions_ = false;
   std::unique_ptr<internal::LineageCache> lineages_;
 };
 

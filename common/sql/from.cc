@@ -335,11 +335,17 @@ FromItem Analyzer::FromJoin(const ::JoinExpr* join, const Scope& lateral, const 
 
   // (a JOIN b) AS j: only j is visible.
   Range* range = NewRange();
-  Rows rows;
-  for (const Segment& segment : item.segments) ExpandRange(segment.range, &segment, &rows);
-  range->columns = std::move(rows.columns);
-  range->open = rows.open;
-  range->rest = std::move(rows.rest);
+  for (const Segment& segment : item.segments) {
+    Spend(segment.range->size());
+    for (int i = 0; i < segment.range->size(); ++i) {
+      const std::string_view name = segment.range->ColumnName(i);
+      if (segment.IsHidden(name)) continue;
+      range->columns.push_back({std::string(name), {}});
+      range->forwards.push_back({segment.range, i});
+    }
+    range->open = range->open || segment.range->open;
+    range->rest.Add(segment.range->rest);
+  }
   return NamedItem(range, join->alias);
 }
 

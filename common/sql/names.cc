@@ -43,7 +43,7 @@ const Relation* Analyzer::ResolveName(std::string_view schema, std::string_view 
     return nullptr;
   }
   // A snapshot without the system's relations: their names are reserved to it in practice.
-  const bool has_system = catalog_.FindRelation("pg_catalog", "pg_class") != nullptr;
+  const bool has_system = catalog_.knows_system_relations();
   if (!schema.empty()) {
     const Relation* relation = catalog_.FindRelation(schema, name);
     *is_system = IsSystemSchema(schema) && (relation != nullptr || !has_system);
@@ -120,6 +120,9 @@ Range* Analyzer::RelationRange(const ::RangeVar* var, bool target) {
 
 Flow Analyzer::ColumnAt(Range* range, int index) {
   if (range->relation == nullptr) {
+    if (index < static_cast<int>(range->forwards.size())) {
+      return ColumnAt(range->forwards[index].range, range->forwards[index].index);
+    }
     Flow flow = range->columns[index].flow;
     Spend(1 + flow.sources.size() / 8);
     flow.row_by_type = flow.row != nullptr;

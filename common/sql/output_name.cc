@@ -101,7 +101,7 @@ Name FigureSubLink(const ::SubLink* link) {
 
 Name FigureCast(const ::TypeCast* cast, int depth) {
   const Name name = Figure(cast->arg, depth);
-  if (name.strength != Strength::kNone) return name;
+  if (name.strength == Strength::kGood) return name;
   return cast->typeName == nullptr ? Name{} : Name{Strength::kWeak, SplitName(cast->typeName->names).name};
 }
 

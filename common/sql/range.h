@@ -161,6 +161,12 @@ struct Range {
 
   // Rows.
   std::vector<RangeColumn> columns;
+  // (a JOIN b) AS j: whose columns these are, in the order of `columns`. They are read when they are named.
+  struct Forward {
+    Range* range = nullptr;
+    int index = 0;
+  };
+  std::vector<Forward> forwards;
   // There may be more columns than listed, of this flow.
   bool open = false;
   Flow rest;

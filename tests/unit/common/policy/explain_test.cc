@@ -47,6 +47,40 @@ TEST(Explain, AnAllowedStatement) {
   EXPECT_EQ(effect.line(), 7);
 }
 
+TEST(Explain, SaysWhichMaskedColumnsConditionsMayTest) {
+  const auto policy = Compiled(R"(
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+rules:
+  - id: r
+    effect: allow
+    do: [select]
+    objects: [app.customers]
+    columns: {mask: {app.customers.email: hash, app.customers.city: redact}, lookup: [app.customers.email],
+              count_min: {app.customers.city: 10}}
+)");
+  const auto explain = [&](std::string_view sql) {
+    const auto response = Explain(*policy, Bot(), Demo(), sql, &TestCatalog());
+    EXPECT_TRUE(response.ok()) << response.status();
+    return *response;
+  };
+  const auto lookup = explain("select id, email from app.customers where email = 'a@example.com'");
+  EXPECT_EQ(lookup.decision(), "allow") << lookup.reason();
+  EXPECT_THAT(lookup.masks(),
+              ElementsAre("email: hash", "app.customers.email in conditions: lookup of p/r (test.yaml:11)"));
+  const auto count = explain("select count(*) from app.customers group by city having count(*) >= 10");
+  EXPECT_EQ(count.decision(), "allow") << count.reason();
+  EXPECT_THAT(count.masks(), ElementsAre("app.customers.city in conditions: count_min of p/r (test.yaml:11)"));
+  const auto guess = explain("select id from app.customers where email like 'a%'");
+  EXPECT_EQ(guess.decision(), "deny");
+  EXPECT_EQ(guess.smallest_change(), "compare it by = or IN with given values");
+  EXPECT_EQ(explain("select count(*) from app.customers group by city having count(*) > 3").decision(), "deny");
+  EXPECT_EQ(explain("select count(*) from app.customers c, app.orders group by city having count(*) >= 10").decision(),
+            "deny");
+}
+
 TEST(Explain, ANearMissNamesTheConditionAndTheChange) {
   const auto response = Explained("select id from app.orders limit 10");
   EXPECT_EQ(response.decision(), "deny");
