@@ -19,7 +19,7 @@ TEST_PACKAGES="
   sqlsmith python3-sqlalchemy python3-psycopg2"
 
 # Of tests/bench/run, beside the above.
-BENCH_PACKAGES="pgbouncer haproxy python3 libpq5"
+BENCH_PACKAGES="pgbouncer haproxy python3 libpq5 libbenchmark-dev"
 
 # as_root CMD…: runs it as root, through sudo where needed.
 as_root() {
