@@ -151,7 +151,8 @@ TEST(Enforcer, ASharedPlanDoesNotLetAMaskBeWrittenBack) {
   EXPECT_EQ(shop.Judge("UPDATE customers SET name = '[redacted]' WHERE id = 1")->verdict, Verdict::kDeny);
   EXPECT_EQ(shop.Judge("UPDATE customers SET email = 'ann@example.com' WHERE id = 1")->verdict, Verdict::kAllow);
   EXPECT_EQ(shop.Judge("UPDATE customers SET email = '***@example.com' WHERE id = 1")->verdict, Verdict::kDeny);
-  EXPECT_EQ(shop.Judge("UPDATE customers SET email = 'h_0123456789abcdef01234567' WHERE id = 1")->verdict, Verdict::kDeny);
+  EXPECT_EQ(shop.Judge("UPDATE customers SET email = 'h_0123456789abcdef01234567' WHERE id = 1")->verdict,
+            Verdict::kDeny);
 }
 
 TEST(Enforcer, WhatIsHeldOrRefusedIsNotShared) {
