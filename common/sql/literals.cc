@@ -108,18 +108,9 @@ class Splitter {
   }
 
   bool String() {
-    const size_t begin = i_++;
-    for (;;) {
-      i_ = text_.find('\'', i_);
-      if (i_ == std::string_view::npos) return false;
-      if (CharAt(++i_) != '\'') break;
-      ++i_;
-    }
-    for (const char c : text_.substr(begin, i_ - begin)) {
-      // Control characters are harmless to Postgres, but for NUL; the marks must stay ours.
-      if (c == '\0') return false;
-      wide_ = wide_ || static_cast<unsigned char>(c) >= 0x80;
-    }
+    const size_t begin = i_;
+    // Control characters are harmless to Postgres, but for NUL, and leave the key together with the literal.
+    if (!SkipQuoted('\'', /*least=*/'\x01')) return false;
     // 'a' 'b' on two lines is one string.
     size_t next = i_;
     while (next < text_.size() && At(next) == Class::kSpace) ++next;
@@ -128,17 +119,22 @@ class Splitter {
     return true;
   }
 
-  bool QuotedIdentifier() {
+  // What is quoted stays in the key, where the marks must be ours.
+  bool QuotedIdentifier() { return SkipQuoted('"', /*least=*/' '); }
+
+  // Moves behind the closing quote. False: there is none, or a character below `least` stands before it.
+  bool SkipQuoted(char quote, unsigned char least) {
     const size_t begin = i_++;
     for (;;) {
-      i_ = text_.find('"', i_);
+      i_ = text_.find(quote, i_);
       if (i_ == std::string_view::npos) return false;
-      if (CharAt(++i_) != '"') break;
+      if (CharAt(++i_) != quote) break;
       ++i_;
     }
     for (const char c : text_.substr(begin, i_ - begin)) {
-      if (static_cast<unsigned char>(c) < ' ') return false;
-      wide_ = wide_ || static_cast<unsigned char>(c) >= 0x80;
+      const auto byte = static_cast<unsigned char>(c);
+      if (byte < least) return false;
+      wide_ = wide_ || byte >= 0x80;
     }
     return true;
   }

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
+#include "common/base/fields.h"
 #include "common/crypto/hash.h"
 #include "fmt/format.h"
 #include "sidecar/enforce/make_plan.h"
@@ -15,12 +16,6 @@ namespace {
 
 constexpr size_t kCacheBytes = size_t{64} << 20;
 constexpr size_t kMostMaskedOrigins = 4096;
-
-// Adds a field to what a digest is taken of, so that no two lists of fields have the same bytes.
-void AppendField(std::string_view field, std::string* bytes) {
-  fmt::format_to(std::back_inserter(*bytes), "{}:", field.size());
-  bytes->append(field);
-}
 
 void AppendFields(const std::vector<std::string>& fields, std::string* bytes) {
   fmt::format_to(std::back_inserter(*bytes), "[{}]", fields.size());

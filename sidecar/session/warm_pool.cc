@@ -1,12 +1,11 @@
 #include "sidecar/session/warm_pool.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 #include <vector>
 
+#include "common/base/fields.h"
 #include "common/crypto/hash.h"
-#include "fmt/format.h"
 #include "sidecar/reactor/deadline.h"
 #include "sidecar/wire/backend.h"
 #include "sidecar/wire/build.h"
@@ -28,11 +27,6 @@ constexpr std::string_view kLeftovers =
     " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_listening_channels()),"
     " (SELECT pg_catalog.count(*) FROM pg_catalog.pg_settings WHERE source OPERATOR(pg_catalog.=) 'session'),"
     " session_user, current_user";
-
-void Field(std::string_view field, std::string* key) {
-  fmt::format_to(std::back_inserter(*key), "{}:", field.size());
-  key->append(field);
-}
 
 // The values of a DataRow in text format; NULL is empty.
 std::vector<std::string> Values(std::string_view body) {
@@ -121,17 +115,17 @@ void Terminate(UpstreamConnection* connection) {
 
 std::string WarmPool::KeyOf(const UpstreamRequest& request) {
   std::string key;
-  Field(request.target.name(), &key);
-  Field(request.target.host(), &key);
-  Field(std::to_string(request.target.port()), &key);
-  Field(request.target.tls_mode(), &key);
-  Field(request.target.tls_ca_pem(), &key);
-  Field(request.database, &key);
-  Field(request.user, &key);
-  Field(crypto::Sha256(request.password.Expose()), &key);
+  AppendField(request.target.name(), &key);
+  AppendField(request.target.host(), &key);
+  AppendField(std::to_string(request.target.port()), &key);
+  AppendField(request.target.tls_mode(), &key);
+  AppendField(request.target.tls_ca_pem(), &key);
+  AppendField(request.database, &key);
+  AppendField(request.user, &key);
+  AppendField(crypto::Sha256(request.password.Expose()), &key);
   for (const auto& [name, value] : request.parameters) {
-    Field(name, &key);
-    Field(value, &key);
+    AppendField(name, &key);
+    AppendField(value, &key);
   }
   return key;
 }
