@@ -8,9 +8,18 @@ import subprocess
 MAJOR = 15
 INCLUDES = f"/usr/include/postgresql/{MAJOR}/server"
 PG_REGRESS = f"/usr/lib/postgresql/{MAJOR}/lib/pgxs/src/test/regress/pg_regress"
-MIRRORS = (("http://deb.debian.org/debian", "bookworm"), ("http://deb.debian.org/debian-security", "bookworm-security"))
 # The C functions that the suite loads: its own, and two of contrib's examples.
 LIBRARIES = ("src/test/regress/regress.c", "contrib/spi/autoinc.c", "contrib/spi/refint.c")
+
+
+def mirrors():
+    """Where this machine's own packages of Debian come from: pairs of URI and suite."""
+    lines = subprocess.run(["apt-get", "indextargets", "--format", "$(REPO_URI) $(RELEASE) $(ORIGIN) $(COMPONENT)", "Created-By: Packages"],
+                           check=True, capture_output=True, text=True).stdout.splitlines()
+    found = sorted({tuple(line.split()[:2]) for line in lines if line.endswith(" Debian main")})
+    if not found:
+        raise RuntimeError("apt knows no source of Debian's main packages; run apt-get update")
+    return found
 
 
 def apt(folder):
@@ -19,7 +28,7 @@ def apt(folder):
     os.makedirs(parts, exist_ok=True)
     os.makedirs(os.path.join(folder, "apt/lists/partial"), exist_ok=True)
     with open(os.path.join(parts, "src.sources"), "w", encoding="utf-8") as file:
-        for uri, suite in MIRRORS:
+        for uri, suite in mirrors():
             file.write(f"Types: deb-src\nURIs: {uri}\nSuites: {suite}\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n")
     return ["-q", "-o", "Dir::Etc::sourcelist=/dev/null", "-o", f"Dir::Etc::sourceparts={parts}", "-o", f"Dir::State::lists={folder}/apt/lists"]
 
