@@ -69,6 +69,9 @@ void CheckMasks(const v1::Rule& rule, const std::string& name, FindingSink& sink
     if (StrategyName(mask.strategy()).empty()) {
       sink.Error(line, fmt::format("{}: `{}` has no masking strategy", name, mask.column()));
     }
+    if (mask.probes_max() < 0) {
+      sink.Error(line, fmt::format("{}: `probes_max` of `{}` must not be negative", name, mask.column()));
+    }
     // Of one row a count says everything.
     if (mask.count_min() < 0 || mask.count_min() == 1) {
       sink.Error(line, fmt::format("{}: `count_min` of `{}` must be at least 2", name, mask.column()));

@@ -29,6 +29,7 @@ struct CompiledMask {
   // How conditions may use the column: see v1::MaskRule.
   bool lookup = false;
   int64_t count_min = 0;
+  int64_t probes_max = kDefaultProbesMax;
   RuleRef ref;
 };
 
@@ -61,6 +62,8 @@ struct CompiledDocument {
   std::vector<CompiledSubject> subjects;
   std::vector<Pattern> databases, env, names;
   v1::SessionSettings session;
+  // Each with its begin.
+  std::vector<std::pair<absl::Time, FreezeView>> freezes;
   std::vector<CompiledRule> rules;
   std::vector<CompiledMask> masks;
 
@@ -103,6 +106,9 @@ std::string SubjectInWords(const Subject& subject);
 std::string ObjectName(const sql::Effect& effect);
 // "delete on app.orders", "do_block".
 std::string EffectName(const sql::Effect& effect);
+
+// "app.customers.email"; of a whole row "app.customers.*".
+std::string ColumnName(sql::ColumnId column, const sql::Catalog& catalog);
 
 // The rule's objects (or functions) include the effect's object, by its own name. What a grant needs.
 bool ObjectCovered(const CompiledRule& rule, const sql::Effect& effect);

@@ -1,6 +1,8 @@
 // Explain(), and the judging of texts that it shares with the tests embedded in policies.
+#include <algorithm>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/base/status_macros.h"
 #include "common/policy/compiled.h"
@@ -34,12 +36,41 @@ std::string SmallestChange(const Decision& decision) {
     case Verdict::kDeny:
       break;
   }
-  // Judge() writes a change for the effect that decides; masks and unanalysable statements have only the hint.
+  // All that is denied must change, each effect by the least; masks and unanalysable statements have only the hint.
+  std::vector<std::string> changes;
   for (const EffectDecision& effect : decision.effects) {
-    const bool decides = effect.verdict == Verdict::kDeny && effect.rule.ToString() == decision.rule.ToString();
-    if (decides && !effect.smallest_change.empty()) return effect.smallest_change;
+    const bool counts = effect.verdict == Verdict::kDeny && !effect.smallest_change.empty();
+    if (counts && std::find(changes.begin(), changes.end(), effect.smallest_change) == changes.end()) {
+      changes.push_back(effect.smallest_change);
+    }
   }
-  return decision.hint;
+  return changes.empty() ? decision.hint : fmt::format("{}", fmt::join(changes, "; and "));
+}
+
+void AddNames(const std::vector<sql::ColumnId>& columns, const sql::Catalog& catalog,
+              google::protobuf::RepeatedPtrField<std::string>* names) {
+  for (const sql::ColumnId column : columns) {
+    std::string name = ColumnName(column, catalog);
+    if (std::find(names->begin(), names->end(), name) == names->end()) *names->Add() = std::move(name);
+  }
+}
+
+// What comes from where: for people who wonder why a column is masked or refused.
+void AddLineage(const sql::Statement& statement, const Decision& decision, const sql::Catalog& catalog,
+                v1::ExplainPolicyResponse* response) {
+  for (size_t i = 0; i < statement.outputs.size(); ++i) {
+    const sql::OutputColumn& output = statement.outputs[i];
+    v1::ExplainedOutput* explained = response->add_outputs();
+    explained->set_name(output.name);
+    AddNames(output.sources, catalog, explained->mutable_sources());
+    explained->set_unchanged(output.bare.has_value() && output.bare->attnum != 0);
+    explained->set_opaque(output.opaque);
+    for (const OutputMask& mask : decision.masks) {
+      if (mask.column == static_cast<int>(i)) explained->set_mask(std::string(StrategyName(mask.strategy)));
+    }
+  }
+  AddNames(statement.predicates, catalog, response->mutable_tested());
+  AddNames(statement.stored, catalog, response->mutable_stored());
 }
 
 }  // namespace
@@ -103,6 +134,7 @@ absl::StatusOr<v1::ExplainPolicyResponse> Explain(const CompiledPolicy& policy, 
       response.add_masks(fmt::format("{}: {}", output.name, StrategyName(mask.strategy)));
     }
     for (const std::string& probe : decision.probes) response.add_masks(probe);
+    if (catalog != nullptr) AddLineage(statement, decision, *catalog, &response);
   }
   return response;
 }

@@ -209,6 +209,10 @@ class StatementJudge {
     switch (outcome.verdict) {
       case Verdict::kDeny:
         if (outcome.code == kReasonNoRule) ExplainNoRule(view, matching_, &decision);
+        if (outcome.code == kReasonDenyRule) {
+          decision.smallest_change =
+              fmt::format("change the policy: narrow or remove {}", RuleWithPlace(decision.rule));
+        }
         ConsiderDenied(index, outcome);
         return;
       case Verdict::kHold:
@@ -251,7 +255,6 @@ class StatementJudge {
       const RuleRef& rule = effect_decision.rule;
       decision_.reason = fmt::format("denied by {}: {}{}{}", RuleWithPlace(rule), EffectName(effect),
                                      rule.message.empty() ? "" : ": ", rule.message);
-      effect_decision.smallest_change = fmt::format("change the policy: narrow or remove {}", RuleWithPlace(rule));
       decision_.hint = "no other rule outweighs a deny rule; ask the policy's owner if this is needed";
     } else if (denied_outcome_.code == kReasonNoRule) {
       decision_.reason = fmt::format("{}: no rule of {} covers it", EffectName(effect), PolicyNames());

@@ -162,10 +162,11 @@ class PolicyLint {
   // Neither key takes an agent long to get around.
   void CheckProbing(const CompiledMask& mask, const std::string& name) {
     if (mask.lookup) {
-      sink_.Warning(mask.ref.line,
-                    fmt::format("`lookup` lets every value of {} be found out by trying values; make sure "
-                                "that they are too many to try, and watch the audit log",
-                                name));
+      sink_.Warning(
+          mask.ref.line,
+          fmt::format("`lookup` lets every value of {} be found out by trying values, {} of them with each "
+                      "grant (`probes_max`); make sure that they are too many to try, and watch the audit log",
+                      name, mask.probes_max));
     }
     if (mask.count_min > 0 && mask.count_min < kSmallGroup) {
       sink_.Warning(mask.ref.line, fmt::format("`count_min` of {} is {}: counts of groups that small say much about "

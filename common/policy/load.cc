@@ -120,6 +120,23 @@ void ReadLookups(Section& section, v1::ColumnRules* columns) {
   }
 }
 
+// Holds for the columns of `lookup` and `count_min`, and says nothing without them.
+void ReadProbesMax(Section& section, v1::ColumnRules* columns) {
+  const std::optional<int64_t> most = section.Positive("probes_max", kMaxRows);
+  if (!most) return;
+  bool holds = false;
+  for (v1::MaskRule& mask : *columns->mutable_mask()) {
+    if (!mask.lookup() && mask.count_min() == 0) continue;
+    mask.set_probes_max(*most);
+    holds = true;
+  }
+  if (!holds) {
+    section.sink().Error(
+        section.LineOfKey("probes_max"),
+        "`probes_max` limits how often `lookup` and `count_min` may be used, and this rule has neither");
+  }
+}
+
 // {schema.relation.column: N}, each a key of `mask`.
 void ReadCountMins(const YAML::Node& counts, FindingSink& sink, v1::ColumnRules* columns) {
   for (const auto& pair : counts) {
@@ -139,12 +156,13 @@ void ReadCountMins(const YAML::Node& counts, FindingSink& sink, v1::ColumnRules*
 }
 
 void ReadColumns(const YAML::Node& node, FindingSink& sink, v1::ColumnRules* columns) {
-  Section section(node, "`columns`", {"only", "except", "mask", "lookup", "count_min"}, sink);
+  Section section(node, "`columns`", {"only", "except", "mask", "lookup", "count_min", "probes_max"}, sink);
   Copy(section.Strings("only"), columns->mutable_only());
   Copy(section.Strings("except"), columns->mutable_except());
   if (const YAML::Node* masks = section.Map("mask")) ReadMasks(*masks, sink, columns);
   ReadLookups(section, columns);
   if (const YAML::Node* counts = section.Map("count_min")) ReadCountMins(*counts, sink, columns);
+  ReadProbesMax(section, columns);
 }
 
 void ReadRequirements(const YAML::Node& node, FindingSink& sink, v1::Requirements* require) {

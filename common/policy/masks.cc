@@ -102,11 +102,13 @@ bool OnlyCounts(const sql::Statement& statement) {
   });
 }
 
+constexpr std::string_view kByLookup = "lookup";
+
 // The key of policy that lets conditions of this statement test the column; "" when none does.
 std::string_view MayTest(const TouchedMasks::Masked& masked, sql::ColumnId column, const sql::Statement& statement) {
   if (masked.lookup && std::binary_search(statement.equality_only_predicates.begin(),
                                           statement.equality_only_predicates.end(), column)) {
-    return "lookup";
+    return kByLookup;
   }
   const bool counts =
       masked.count_min > 0 && statement.shape.group_min.value_or(0) >= masked.count_min && OnlyCounts(statement);
@@ -118,6 +120,8 @@ bool JudgePredicates(const TouchedMasks& masks, const sql::Statement& statement,
     const std::optional<TouchedMasks::Masked> masked = masks.Find(column);
     if (!masked) continue;
     if (const std::string_view how = MayTest(*masked, column, statement); !how.empty()) {
+      if (how == kByLookup) decision->looked_up.push_back(column);
+      decision->probes_max = std::min(decision->probes_max.value_or(masked->probes_max), masked->probes_max);
       decision->probes.push_back(
           fmt::format("{} in conditions: {} of {}", masks.NameOf(column), how, RuleWithPlace(masked->mask->ref)));
       continue;
@@ -298,7 +302,7 @@ void TouchedMasks::Add(const Matching& matching, sql::Oid oid) {
     const auto at = std::lower_bound(columns_.begin(), columns_.end(), id,
                                      [](const Entry& entry, sql::ColumnId wanted) { return entry.column < wanted; });
     if (at == columns_.end() || at->column != id) {
-      columns_.insert(at, {id, {mask.strategy, &mask, mask.lookup, mask.count_min}});
+      columns_.insert(at, {id, {mask.strategy, &mask, mask.lookup, mask.count_min, mask.probes_max}});
       return;
     }
     Masked& known = at->masked;
@@ -309,6 +313,7 @@ void TouchedMasks::Add(const Matching& matching, sql::Oid oid) {
     // The stricter wins here, too.
     known.lookup = known.lookup && mask.lookup;
     known.count_min = known.count_min == 0 || mask.count_min == 0 ? 0 : std::max(known.count_min, mask.count_min);
+    known.probes_max = std::min(known.probes_max, mask.probes_max);
   });
 }
 
@@ -321,7 +326,7 @@ std::optional<TouchedMasks::Masked> TouchedMasks::Find(sql::ColumnId column) con
   }
   if (at->column == column) return at->masked;
   // attnum 0 sorts before every column with a mask.
-  if (column.attnum == 0) return Masked{v1::MASK_STRATEGY_REDACT, at->masked.mask, false, 0};
+  if (column.attnum == 0) return Masked{v1::MASK_STRATEGY_REDACT, at->masked.mask, false, 0, at->masked.probes_max};
   return std::nullopt;
 }
 
@@ -336,14 +341,7 @@ std::vector<std::pair<std::string, sql::ColumnId>> TouchedMasks::Of(sql::Oid rel
   return found;
 }
 
-std::string TouchedMasks::NameOf(sql::ColumnId id) const {
-  const sql::Relation* relation = catalog_.FindRelation(id.relation);
-  if (relation == nullptr) return "a column";
-  const auto column = std::find_if(relation->columns.begin(), relation->columns.end(),
-                                   [&](const sql::Column& c) { return c.attnum == id.attnum; });
-  const std::string name = column == relation->columns.end() ? "*" : column->name;
-  return fmt::format("{}.{}.{}", relation->schema, relation->name, name);
-}
+std::string TouchedMasks::NameOf(sql::ColumnId id) const { return ColumnName(id, catalog_); }
 
 bool JudgeMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog,
                 Decision* decision) {

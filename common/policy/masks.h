@@ -19,6 +19,7 @@ class TouchedMasks {
     // What every mask that names the column allows of conditions.
     bool lookup = false;
     int64_t count_min = 0;
+    int64_t probes_max = kDefaultProbesMax;
   };
 
   TouchedMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog);

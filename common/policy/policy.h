@@ -81,6 +81,10 @@ inline constexpr std::string_view kReasonMaskedStore = "MASKED_STORED";
 inline constexpr std::string_view kReasonMaskSentinel = "MASK_SENTINEL_WRITTEN";
 inline constexpr std::string_view kReasonUnanalysable = "UNANALYSABLE";
 inline constexpr std::string_view kReasonPinned = "SETTING_PINNED";
+inline constexpr std::string_view kReasonProbesSpent = "PROBES_SPENT";
+
+// A mask's probes_max where policy gives none.
+inline constexpr int64_t kDefaultProbesMax = 100;
 
 // A mask that an output column gets.
 struct OutputMask {
@@ -102,6 +106,10 @@ struct Decision {
   std::vector<OutputMask> masks;
   // Masked columns that conditions test because policy lets them, and how: for explain.
   std::vector<std::string> probes;
+  // Set with `probes`: how many tests of masked columns one grant may make (the least of the masks' probes_max). Each
+  // execution counts one, or, where more, each given value that one of `looked_up` is compared with.
+  std::optional<int64_t> probes_max;
+  std::vector<sql::ColumnId> looked_up;
   // Statement touches a masked column (or a relation that has one): errors and notices are scrubbed.
   bool sensitive = false;
   HoldTerms hold;

@@ -37,6 +37,15 @@ std::string EffectName(const sql::Effect& effect) {
   return object.empty() ? std::string(operation) : fmt::format("{} on {}", operation, object);
 }
 
+std::string ColumnName(sql::ColumnId id, const sql::Catalog& catalog) {
+  const sql::Relation* relation = catalog.FindRelation(id.relation);
+  if (relation == nullptr) return "a column";
+  const auto column = std::find_if(relation->columns.begin(), relation->columns.end(),
+                                   [&](const sql::Column& c) { return c.attnum == id.attnum; });
+  const std::string name = column == relation->columns.end() ? "*" : column->name;
+  return fmt::format("{}.{}.{}", relation->schema, relation->name, name);
+}
+
 std::string RuleWithPlace(const RuleRef& ref) { return fmt::format("{} ({}:{})", ref.ToString(), ref.path, ref.line); }
 
 std::string RuleInWords(const CompiledRule& rule, VerbSet verbs) {

@@ -169,6 +169,15 @@ struct Shape {
   std::optional<int64_t> group_min;
 };
 
+// One comparison of a column by equality with given values, in a condition.
+struct ValueTest {
+  ColumnId column;
+  // How many values it is compared with: constants, elements of constant arrays, and parameters that hold one value.
+  int64_t values = 0;
+  // Parameters (from 1) that hold an array of such values.
+  std::vector<int> array_parameters;
+};
+
 // Details of a COPY, for masking the stream. Not nested in Statement: clang cannot put a nested class with default
 // member initialisers into an optional of the class that is still being defined.
 struct CopyDetails {
@@ -202,6 +211,8 @@ struct Statement {
   // LIMIT, window clauses, ON CONFLICT targets; and of those, the ones only compared by equality with constants/params.
   std::vector<ColumnId> predicates;
   std::vector<ColumnId> equality_only_predicates;
+  // The comparisons behind `equality_only_predicates`, and those of other columns as well; a test for NULL is none.
+  std::vector<ValueTest> value_tests;
   // Base columns whose values are written somewhere: INSERT … SELECT, SET x = y, CTAS, set_config, NOTIFY…
   std::vector<ColumnId> stored;
   // Base columns that enter a function or expression that may put them in an error, e.g. casts: any use but a bare

@@ -308,6 +308,11 @@ class Analyzer {
                   bool derived, int location);
   void NoteNamed(Operation operation, std::string_view name, ObjectKind kind = ObjectKind::kOther, int location = -1);
   void NotePredicate(const Flow& flow, bool equality);
+  // The column of `flow` is compared with what the other side of an equality gives.
+  void NoteValueTest(const Flow& flow, const ::Node* given, bool is_array);
+  // Adds the values that `node` (IsConstantLike, or a list of such) stands for.
+  void CountGiven(const ::Node* node, bool is_array, ValueTest* test);
+  void CountArguments(const Items& arguments, ValueTest* test);
   void NoteStored(const Flow& flow);
   void NoteComputed(const Flow& flow);
   void NoteTouched(const Relation& relation, bool with_descendants);

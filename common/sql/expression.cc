@@ -1,4 +1,5 @@
 // Expressions: what a value depends on, and which columns a predicate tests.
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -190,6 +191,43 @@ void Analyzer::Predicate(const ::Node* node, const Scope& scope) {
   collecting_constants_ = collecting;
 }
 
+void Analyzer::CountGiven(const ::Node* node, bool is_array, ValueTest* test) {
+  while (node != nullptr && nodeTag(node) == T_TypeCast) node = As<::TypeCast>(node)->arg;
+  if (node == nullptr) return;
+  switch (nodeTag(node)) {
+    case T_List:
+      test->values += Items(node).size();
+      return;
+    case T_A_ArrayExpr:
+      test->values += is_array ? Items(As<::A_ArrayExpr>(node)->elements).size() : 1;
+      return;
+    case T_ParamRef:
+      if (is_array) {
+        test->array_parameters.push_back(As<::ParamRef>(node)->number);
+      } else {
+        ++test->values;
+      }
+      return;
+    default:
+      ++test->values;
+      if (!is_array) return;
+      // How many it has is its content's matter: at most one more than it has commas.
+      NoteConstantRead(node);
+      if (const std::optional<std::string> text = ConstantText(node)) {
+        test->values += std::count(text->begin(), text->end(), ',');
+      }
+  }
+}
+
+void Analyzer::NoteValueTest(const Flow& flow, const ::Node* given, bool is_array) {
+  ValueTest test;
+  CountGiven(given, is_array, &test);
+  for (const ColumnId& column : flow.sources) {
+    test.column = column;
+    result_.value_tests.push_back(test);
+  }
+}
+
 void Analyzer::PredicatePart(const ::Node* node, const Scope& scope) {
   const Depth depth(this);
   if (!depth.ok()) return;
@@ -213,7 +251,11 @@ void Analyzer::PredicatePart(const ::Node* node, const Scope& scope) {
     for (const ::Node* side : {expr->lexpr, expr->rexpr}) {
       if (side == nullptr) continue;
       if (IsPlainColumn(side)) {
-        NotePredicate(Column(As<::ColumnRef>(side), scope), equality);
+        const Flow column = Column(As<::ColumnRef>(side), scope);
+        NotePredicate(column, equality);
+        if (equality) {
+          NoteValueTest(column, side == expr->lexpr ? expr->rexpr : expr->lexpr, expr->kind == AEXPR_OP_ANY);
+        }
         continue;
       }
       Flow flow;

@@ -247,6 +247,7 @@ void Analyzer::Replay(const Statement& made) {
         std::binary_search(made.equality_only_predicates.begin(), made.equality_only_predicates.end(), column);
     predicates_.Add(column, equality);
   }
+  result_.value_tests = made.value_tests;
   result_.stored = made.stored;
   result_.computed = made.computed;
   result_.relations.insert(result_.relations.end(), made.relations.begin(), made.relations.end());
@@ -254,6 +255,21 @@ void Analyzer::Replay(const Statement& made) {
   shape_replayed_ = true;
   result_.written_constants = made.written_constants;
   result_.settings = made.settings;
+}
+
+// Arguments that stand for arrays of values; those that are not given here come with Bind.
+void Analyzer::CountArguments(const Items& arguments, ValueTest* test) {
+  // An expression may make an array of any size.
+  constexpr int64_t kUnknown = 1000;
+  for (const int number : std::exchange(test->array_parameters, {})) {
+    if (number < 1 || number > arguments.size()) {
+      test->array_parameters.push_back(number);
+    } else if (const ::Node* argument = arguments[number - 1]; IsConstantLike(argument)) {
+      CountGiven(argument, /*is_array=*/true, test);
+    } else {
+      test->values += kUnknown;
+    }
+  }
 }
 
 void Analyzer::ExecuteStatement(const ::Node* node) {
@@ -267,9 +283,11 @@ void Analyzer::ExecuteStatement(const ::Node* node) {
   if (!message_.names_uncertain.empty()) Fail(message_.names_uncertain);
   Replay(*made);
   // Its arguments may be written, wherever the definition writes parameters.
+  const Items arguments(execute->params);
+  for (ValueTest& test : result_.value_tests) CountArguments(arguments, &test);
   const Scope scope(nullptr);
   const bool collecting = std::exchange(collecting_constants_, true);
-  for (const ::Node* argument : Items(execute->params)) {
+  for (const ::Node* argument : arguments) {
     Flow flow;
     Expression(argument, scope, &flow);
     NoteStored(flow);

@@ -3,7 +3,9 @@
 #include <optional>
 
 #include "common/base/errors.h"
+#include "common/base/status_macros.h"
 #include "common/base/timestamps.h"
+#include "fmt/format.h"
 
 namespace postern::fleet {
 namespace {
@@ -20,6 +22,14 @@ absl::Status Catalogs::Publish(const v1::CatalogSnapshot& snapshot, absl::Time n
                  "a catalog needs a target, a database and a time of reading that is not in the future");
   }
   return store_.SaveCatalog(snapshot);
+}
+
+absl::StatusOr<v1::CatalogSnapshot> Catalogs::Get(std::string_view target, std::string_view database) const {
+  POSTERN_ASSIGN_OR_RETURN(std::optional<v1::CatalogSnapshot> snapshot, store_.LoadCatalog(target, database));
+  if (snapshot.has_value()) return *std::move(snapshot);
+  return Error(absl::StatusCode::kNotFound, "CATALOG_UNKNOWN",
+               fmt::format("no sidecar has published the catalog of database {} on target {}", database, target),
+               "a sidecar publishes it once it serves the target; `postern sidecar list` says which do");
 }
 
 std::shared_ptr<const sql::Catalog> Catalogs::Find(std::string_view target, std::string_view database) const {

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/synchronization/mutex.h"
 #include "common/policy/policy.h"
 #include "common/sql/catalog.h"
@@ -26,6 +27,9 @@ class Catalogs final : public policy::CatalogSource {
   // Keeps the newest of each database. Durable once OK.
   //   INVALID_ARGUMENT/CATALOG_MALFORMED if it names no target or database, or was read in the future.
   absl::Status Publish(const v1::CatalogSnapshot& snapshot, absl::Time now);
+
+  // As published. NOT_FOUND/CATALOG_UNKNOWN.
+  absl::StatusOr<v1::CatalogSnapshot> Get(std::string_view target, std::string_view database) const;
 
   // nullptr if there is none, or the store cannot be read: the caller then takes names as they are written.
   std::shared_ptr<const sql::Catalog> Find(std::string_view target, std::string_view database) const override;

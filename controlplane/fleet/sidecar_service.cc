@@ -100,6 +100,16 @@ grpc::ServerUnaryReactor* SidecarService::RevokeSidecar(grpc::CallbackServerCont
   });
 }
 
+grpc::ServerUnaryReactor* SidecarService::GetCatalog(grpc::CallbackServerContext* context,
+                                                     const v1::GetCatalogRequest* request,
+                                                     v1::CatalogSnapshot* response) {
+  return Run(context, "SidecarService/GetCatalog",
+             [this, request, response](const identity::Caller&) -> absl::Status {
+               POSTERN_ASSIGN_OR_RETURN(*response, catalogs_.Get(request->target(), request->database()));
+               return absl::OkStatus();
+             });
+}
+
 grpc::ServerUnaryReactor* SidecarService::JoinSidecar(grpc::CallbackServerContext* context,
                                                       const v1::JoinSidecarRequest* request,
                                                       v1::JoinSidecarResponse* response) {

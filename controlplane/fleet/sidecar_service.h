@@ -46,6 +46,8 @@ class SidecarService final : public v1::SidecarService::CallbackService {
                                          v1::ListSidecarsResponse* response) override;
   grpc::ServerUnaryReactor* RevokeSidecar(grpc::CallbackServerContext* context, const v1::RevokeSidecarRequest* request,
                                           v1::Sidecar* response) override;
+  grpc::ServerUnaryReactor* GetCatalog(grpc::CallbackServerContext* context, const v1::GetCatalogRequest* request,
+                                       v1::CatalogSnapshot* response) override;
   grpc::ServerUnaryReactor* JoinSidecar(grpc::CallbackServerContext* context, const v1::JoinSidecarRequest* request,
                                         v1::JoinSidecarResponse* response) override;
   grpc::ServerUnaryReactor* RenewCertificate(grpc::CallbackServerContext* context,

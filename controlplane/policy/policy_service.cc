@@ -66,17 +66,29 @@ std::shared_ptr<const sql::Catalog> OnlyCatalog(const PolicyDeps& deps) {
   return deps.catalogs.Find(target.name(), target.default_database());
 }
 
+// The catalog that the request names; without one, the only one.
+absl::StatusOr<std::shared_ptr<const sql::Catalog>> CatalogFor(const PolicyDeps& deps,
+                                                               const v1::LintPolicyRequest& request) {
+  if (request.target().empty()) return OnlyCatalog(deps);
+  POSTERN_ASSIGN_OR_RETURN(const target::StoredTarget stored, deps.targets.Get(request.target()));
+  const std::string& database = request.database().empty() ? stored.target.default_database() : request.database();
+  std::shared_ptr<const sql::Catalog> catalog = deps.catalogs.Find(request.target(), database);
+  if (catalog != nullptr) return catalog;
+  return Error(absl::StatusCode::kNotFound, "CATALOG_UNKNOWN",
+               fmt::format("the catalog of database {} on target {} is not known", database, request.target()),
+               "a sidecar publishes it once it serves the target; or lint with a saved one: --catalog FILE");
+}
+
 struct Checked {
   std::vector<v1::Policy> policies;
   std::vector<v1::PolicyFinding> findings;
 };
 
-Checked Check(const PolicyDeps& deps, const Documents& documents) {
+Checked Check(const Documents& documents, const sql::Catalog* catalog) {
   LoadResult loaded = Load(documents);
   Checked checked{.policies = std::move(loaded.policies), .findings = std::move(loaded.findings)};
   if (!HasError(checked.findings)) {
-    const std::shared_ptr<const sql::Catalog> catalog = OnlyCatalog(deps);
-    for (v1::PolicyFinding& finding : Lint(checked.policies, catalog.get())) {
+    for (v1::PolicyFinding& finding : Lint(checked.policies, catalog)) {
       checked.findings.push_back(std::move(finding));
     }
   }
@@ -123,7 +135,7 @@ absl::Status StaleRevision(int64_t in_force, int64_t wanted) {
 // Checks, tests and (unless `dry_run`) stores the documents as the revision after `latest`.
 absl::Status Install(const PolicyDeps& deps, const identity::Caller& caller, const v1::PolicyRevision& latest,
                      const Documents& documents, std::string comment, bool dry_run, v1::ApplyPolicyResponse* response) {
-  Checked checked = Check(deps, documents);
+  Checked checked = Check(documents, OnlyCatalog(deps).get());
   for (const v1::PolicyFinding& finding : checked.findings) *response->add_findings() = finding;
   if (HasError(checked.findings)) return Invalid(checked.findings);
 
@@ -165,7 +177,8 @@ std::string DigestOf(const Documents& documents) {
 
 absl::Status LintPolicy(const PolicyDeps& deps, const v1::LintPolicyRequest& request,
                         v1::LintPolicyResponse* response) {
-  const Checked checked = Check(deps, ToVector(request.documents()));
+  POSTERN_ASSIGN_OR_RETURN(const std::shared_ptr<const sql::Catalog> catalog, CatalogFor(deps, request));
+  const Checked checked = Check(ToVector(request.documents()), catalog.get());
   for (const v1::PolicyFinding& finding : checked.findings) *response->add_findings() = finding;
   std::set<std::string> roles;
   for (const v1::Policy& policy : checked.policies) {

@@ -25,6 +25,7 @@ struct PolicyDeps {
 // SHA-256 over paths and texts, each with its length, in hex: equal digests mean equal documents.
 std::string DigestOf(const std::vector<v1::PolicyDocument>& documents);
 
+// NOT_FOUND/CATALOG_UNKNOWN.
 absl::Status LintPolicy(const PolicyDeps& deps, const v1::LintPolicyRequest& request, v1::LintPolicyResponse* response);
 absl::Status TestPolicy(const PolicyDeps& deps, const v1::TestPolicyRequest& request, v1::TestPolicyResponse* response);
 

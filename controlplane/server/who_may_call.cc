@@ -64,6 +64,7 @@ constexpr CallerRow kWhoMayCall[] = {
     {"SidecarService/InviteSidecar", kAdmin | kOperator, Record::kItself, Repeat::kAgain},
     {"SidecarService/ListSidecars", kSeesAll, Record::kNothing, Repeat::kAgain},
     {"SidecarService/RevokeSidecar", kAdmin | kOperator, Record::kItself, Repeat::kAgain},
+    {"SidecarService/GetCatalog", kSeesPolicy, Record::kNothing, Repeat::kAgain},
     {"SidecarService/JoinSidecar", kUnidentified, Record::kItself, Repeat::kAgain},
     {"SidecarService/RenewCertificate", kSidecar, Record::kItself, Repeat::kAgain},
     {"SidecarService/Sync", kSidecar, Record::kItself, Repeat::kAgain},

@@ -10,6 +10,7 @@
 #include "sidecar/enforce/make_plan.h"
 #include "sidecar/enforce/plan_cache.h"
 #include "sidecar/enforce/plan_shapes.h"
+#include "sidecar/enforce/probes.h"
 
 namespace postern::sidecar {
 namespace {
@@ -64,6 +65,7 @@ struct Enforcer::Impl {
   CatalogInForce current ABSL_GUARDED_BY(mu);
   std::atomic<uint64_t> generation{0};  // of `current`
   std::map<OriginsKey, std::shared_ptr<const Origins>> origins ABSL_GUARDED_BY(mu);
+  ProbeBudget probes;
 };
 
 Enforcer::Enforcer() : impl_(std::make_unique<Impl>()) {}
@@ -81,6 +83,7 @@ void Enforcer::SetCatalog(std::shared_ptr<const sql::Catalog> catalog) {
 }
 
 std::shared_ptr<const sql::Catalog> Enforcer::catalog() const { return impl_->in_force().catalog; }
+ProbeBudget& Enforcer::probes() { return impl_->probes; }
 uint64_t Enforcer::catalog_generation() const { return impl_->generation.load(std::memory_order_acquire); }
 
 std::shared_ptr<const Plan> Enforcer::Judge(const SessionIdentity& identity, const SessionState& state,

@@ -87,6 +87,7 @@ bool WritesSentinel(const Plan& plan, const std::vector<std::optional<std::strin
 Plan::Refusal SentinelRefusal();
 
 class SessionState;
+class ProbeBudget;
 
 // Thread-safe.
 class Enforcer {
@@ -109,6 +110,9 @@ class Enforcer {
   // Origins masked for this session, for checking RowDescription. Cached per identity, policy revision and catalog.
   std::shared_ptr<const std::map<sql::ColumnId, v1::MaskStrategy>> MaskedOrigins(const SessionIdentity& identity,
                                                                                  const policy::CompiledPolicy& policy);
+
+  // What the grants of this database have spent of their tests of masked columns.
+  ProbeBudget& probes();
 
  private:
   struct Impl;

@@ -278,6 +278,28 @@ std::shared_ptr<Execution> Relay::NewExecution(std::shared_ptr<const sidecar::Pl
   return execution;
 }
 
+std::optional<sidecar::Probes> Relay::ProbesOf(const sidecar::Portal* portal, const Execution& execution) const {
+  const sidecar::Plan& plan = *execution.plan;
+  if (plan.refusal.has_value() || plan.verdict == policy::Verdict::kDeny) return std::nullopt;
+  return portal == nullptr ? sidecar::ProbesOf(plan) : sidecar::ProbesOf(plan, portal->values, portal->value_formats);
+}
+
+void Relay::RefuseIfSpent(const sidecar::Portal* portal, Execution* execution) const {
+  const std::optional<sidecar::Probes> probes = ProbesOf(portal, *execution);
+  if (!probes.has_value() || info_.enforcer->probes().Has(info_.claims.grant_id, *probes)) return;
+  execution->plan = sidecar::RefusedForProbes(*execution->plan, *probes);
+}
+
+bool Relay::SpendProbes(const sidecar::Portal* portal, Execution* execution) {
+  const std::optional<sidecar::Probes> probes = ProbesOf(portal, *execution);
+  if (!probes.has_value()) return true;
+  if (info_.enforcer->probes().Spend(info_.claims.grant_id, info_.claims.expires_at, services_.clock.Now(), *probes)) {
+    return true;
+  }
+  execution->plan = sidecar::RefusedForProbes(*execution->plan, *probes);
+  return false;
+}
+
 Relay::Grounds& Relay::NowGrounds() {
   std::shared_ptr<const sidecar::ControlState> control = services_.uplink.state();
   const uint64_t generation = info_.enforcer->catalog_generation();

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "sidecar/enforce/enforcer.h"
+#include "sidecar/enforce/probes.h"
 #include "sidecar/reactor/event_loop.h"
 #include "sidecar/reactor/stream.h"
 #include "sidecar/reactor/task.h"
@@ -113,6 +114,13 @@ class Relay {
   // A simple query of our own, whose answers the client does not see.
   reactor::Task<OurResult> OurQuery(std::string_view text);
   std::shared_ptr<Execution> NewExecution(std::shared_ptr<const sidecar::Plan> plan);
+  // What an execution that is not refused takes from the grant's budget of tests of masked columns. `portal`: its bind
+  // values; nullptr: a simple query.
+  std::optional<sidecar::Probes> ProbesOf(const sidecar::Portal* portal, const Execution& execution) const;
+  // Makes the execution's plan a refusal if the budget is too small for it, before anybody is asked to approve it.
+  void RefuseIfSpent(const sidecar::Portal* portal, Execution* execution) const;
+  // Takes it from the budget, just before it is recorded and forwarded. False: the plan is a refusal now.
+  bool SpendProbes(const sidecar::Portal* portal, Execution* execution);
   // Judges the text of a prepared statement; the same as JudgeText(), but remembers.
   std::shared_ptr<const sidecar::Plan> JudgePrepared(const std::string& name,
                                                      const std::shared_ptr<const sidecar::Prepared>& prepared);

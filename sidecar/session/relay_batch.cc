@@ -256,8 +256,10 @@ bool Relay::JudgeExecute(BatchItem* item, Batch* batch) {
   if (portal == nullptr || portal->prepared == nullptr) return batch->Deny(0, NoSuchPortal(expected.name));
   // Bound in this very batch, it was judged a moment ago, under the same state.
   const bool fresh = portal->plan != nullptr && batch->portals.contains(expected.name);
-  const std::shared_ptr<const Plan> plan = fresh ? portal->plan : JudgePrepared(portal->statement, portal->prepared);
-  const std::shared_ptr<Execution> execution = NewExecution(plan);
+  const std::shared_ptr<Execution> execution =
+      NewExecution(fresh ? portal->plan : JudgePrepared(portal->statement, portal->prepared));
+  RefuseIfSpent(portal.get(), execution.get());
+  const std::shared_ptr<const Plan> plan = execution->plan;
   expected.execution = execution;
   expected.portal = portal;
   expected.sensitive = plan->sensitive;
@@ -375,6 +377,14 @@ Task<bool> Relay::ForwardBatch(Batch* batch) {
   for (size_t i = 0; i < forward; ++i) {
     const Expected& expected = batch->items[i].expected;
     if (expected.execution == nullptr) continue;
+    if (!SpendProbes(expected.portal.get(), expected.execution.get())) {
+      batch->Deny(0, ToErrorFields(expected.execution->plan->DenyFields()));
+      batch->denied = forward = i;
+      batch->denied_execution = expected.execution;
+      batch->denied_portal = expected.portal;
+      batch->denied_sql = expected.portal->prepared->text;
+      break;
+    }
     IntentInput intent;
     intent.sql = expected.portal->prepared->text;
     intent.portal = expected.portal.get();

@@ -166,6 +166,8 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     std::shared_ptr<const wire::ErrorFields> denial = co_await Settle();
     if (ended_) co_return false;
     const std::shared_ptr<Execution> execution = NewExecution(JudgeText(*text));
+    absl::Duration run_within = absl::InfiniteDuration();
+    RefuseIfSpent(nullptr, execution.get());
     const sidecar::Plan& plan = *execution->plan;
     if (denial == nullptr && !std::exchange(asked_again, true) && AskForNewerCatalog(plan)) continue;
     if (denial == nullptr && (plan.refusal.has_value() || plan.verdict == policy::Verdict::kDeny)) {
@@ -183,6 +185,9 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
       } else {
         denial = result.denial;
       }
+    }
+    if (denial == nullptr && !SpendProbes(nullptr, execution.get())) {
+      denial = Share(ToErrorFields(execution->plan->DenyFields()));
     }
     if (denial != nullptr) {
       RecordDenied(*execution, *text, nullptr, *denial);

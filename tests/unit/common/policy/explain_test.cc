@@ -91,6 +91,39 @@ TEST(Explain, ANearMissNamesTheConditionAndTheChange) {
             "support-desk/lookup allows it");
 }
 
+TEST(Explain, NamesWhereEachColumnComesFrom) {
+  const auto response =
+      Explained("select email, id + customer_id as n from app.orders join app.customers using (id) where status = 'x'");
+  ASSERT_EQ(response.outputs_size(), 2);
+  EXPECT_EQ(response.outputs(0).name(), "email");
+  EXPECT_THAT(response.outputs(0).sources(), ElementsAre("app.customers.email"));
+  EXPECT_TRUE(response.outputs(0).unchanged());
+  EXPECT_FALSE(response.outputs(1).unchanged());
+  EXPECT_THAT(response.outputs(1).sources(), ::testing::IsSupersetOf({"app.orders.id", "app.orders.customer_id"}));
+  EXPECT_THAT(response.tested(), ::testing::Contains("app.orders.status"));
+  EXPECT_EQ(Explained("select email from app.customers where id = 1").outputs(0).mask(), "");
+  const auto masked = Explain(*Compiled(R"(
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+rules: [{id: r, effect: allow, do: [read, write], columns: {mask: {app.customers.email: hash}}}]
+)"),
+                              Bot(), Demo(), "select email as e from app.customers", &TestCatalog());
+  ASSERT_TRUE(masked.ok());
+  EXPECT_EQ(masked->outputs(0).mask(), "hash");
+}
+
+TEST(Explain, EveryEffectThatIsDeniedMustChange) {
+  const auto response = Explained(
+      "with d as (delete from app.orders where id = 1 returning id) select salary from "
+      "app.payroll, d");
+  EXPECT_EQ(response.decision(), "deny");
+  EXPECT_THAT(response.smallest_change(), HasSubstr("add `delete` to `do` of support-desk/"));
+  EXPECT_THAT(response.smallest_change(),
+              HasSubstr("; and change the policy: narrow or remove support-desk/no-payroll"));
+}
+
 TEST(Explain, AHeldStatementNeedsAPerson) {
   const auto response = Explained("update app.orders set status = 'refunded' where id = 42");
   EXPECT_EQ(response.decision(), "hold");

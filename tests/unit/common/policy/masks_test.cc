@@ -279,6 +279,18 @@ TEST(Probing, LookupAllowsEqualityAndNothingElse) {
   EXPECT_EQ(JudgeFor(*policy, Testing("customers.phone", true)).verdict, Verdict::kDeny);
 }
 
+TEST(Probing, CountsAgainstTheSmallestLimitOfTheMasks) {
+  const std::string policy(kProbing);
+  Decision decision = JudgeFor(*Compiled(policy), Testing("customers.email", true));
+  EXPECT_EQ(decision.probes_max, kDefaultProbesMax);
+  EXPECT_THAT(decision.looked_up, ElementsAre(Col("customers.email")));
+  decision = JudgeFor(*Compiled(policy + "      probes_max: 7\n"), Counting("customers.city", 10));
+  EXPECT_EQ(decision.probes_max, 7);
+  EXPECT_TRUE(decision.looked_up.empty());
+  decision = JudgeFor(*Compiled(policy), SelectColumns("customers", {"id", "email"}));
+  EXPECT_EQ(decision.probes_max, std::nullopt);
+}
+
 TEST(Probing, LookupShowsTheColumnMaskedAllTheSame) {
   sql::Statement statement = SelectColumns("customers", {"id", "email"});
   statement.predicates = statement.equality_only_predicates = {Col("customers.email")};
