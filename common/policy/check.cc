@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "common/policy/hold.h"
 #include "common/policy/vocabulary.h"
 #include "fmt/format.h"
 
@@ -105,12 +106,6 @@ void CheckEffect(const v1::Rule& rule, const std::string& name, FindingSink& sin
   if (is_deny && rule.has_affected()) {
     sink.Error(rule.line(), fmt::format("{}: `affected` belongs to allow and hold rules", name));
   }
-  if (!is_hold && rule.has_hold()) {
-    sink.Error(rule.line(), fmt::format("{}: `hold` belongs to rules with `effect: hold`", name));
-  }
-  if (is_hold && rule.hold().by().empty()) {
-    sink.Error(rule.line(), fmt::format("{}: nobody could approve; write `hold: {{by: [GROUP]}}`", name));
-  }
 }
 
 void CheckTokenRule(const v1::Rule& rule, const std::string& name, FindingSink& sink) {
@@ -138,8 +133,8 @@ void CheckRule(const v1::Rule& rule, FindingSink& sink) {
   CheckColumnNames(rule, name, sink);
   CheckMasks(rule, name, sink);
   CheckTokenRule(rule, name, sink);
-  if (rule.require().limit_max() < 0 || rule.affected().rows_max() < 0 || rule.hold().approvals() < 0 ||
-      rule.hold().request_ttl_seconds() < 0 || rule.hold().use_within_seconds() < 0) {
+  CheckHold(rule, name, sink);
+  if (rule.require().limit_max() < 0 || rule.affected().rows_max() < 0) {
     sink.Error(rule.line(), fmt::format("{}: numbers must not be negative", name));
   }
 }
@@ -180,6 +175,7 @@ void CheckPolicy(const v1::Policy& policy, int head_line, FindingSink& sink) {
     }
   }
   CheckSession(policy.session(), head_line, sink);
+  CheckFreezes(policy, sink);
 
   std::set<std::string> ids;
   for (const v1::Rule& rule : policy.rules()) {

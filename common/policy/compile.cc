@@ -7,9 +7,11 @@
 #include <vector>
 
 #include "common/base/errors.h"
+#include "common/base/timestamps.h"
 #include "common/policy/check.h"
 #include "common/policy/compiled.h"
 #include "common/policy/findings.h"
+#include "common/policy/hold.h"
 #include "common/policy/policy.h"
 #include "fmt/format.h"
 
@@ -27,15 +29,6 @@ std::vector<Pattern> Patterns(const google::protobuf::RepeatedPtrField<std::stri
 template <typename Texts>
 std::vector<std::string> ToVector(const Texts& texts) {
   return {texts.begin(), texts.end()};
-}
-
-HoldTerms CompileHold(const v1::HoldSettings& settings) {
-  HoldTerms terms;
-  terms.groups = ToVector(settings.by());
-  if (settings.approvals() > 0) terms.approvals = settings.approvals();
-  if (settings.request_ttl_seconds() > 0) terms.request_ttl_seconds = settings.request_ttl_seconds();
-  if (settings.use_within_seconds() > 0) terms.use_within_seconds = settings.use_within_seconds();
-  return terms;
 }
 
 CompiledRule CompileRule(const v1::Policy& policy, const v1::Rule& source) {
@@ -58,7 +51,7 @@ CompiledRule CompileRule(const v1::Policy& policy, const v1::Rule& source) {
   rule.limit_max = source.require().limit_max();
   rule.where = source.require().where();
   rule.rows_max = source.affected().rows_max();
-  rule.hold = CompileHold(source.hold());
+  if (source.effect() == v1::RULE_EFFECT_HOLD) rule.hold = CompileHold(source.hold());
   return rule;
 }
 
@@ -98,6 +91,13 @@ CompiledDocument CompileDocument(const v1::Policy& policy) {
   document.env = Patterns(policy.targets().env());
   document.names = Patterns(policy.targets().names());
   document.session = policy.session();
+  for (const v1::Freeze& freeze : policy.freezes()) {
+    document.freezes.push_back({FromTimestamp(freeze.from()),
+                                {.policy = policy.name(),
+                                 .name = freeze.name(),
+                                 .message = freeze.message(),
+                                 .until = FromTimestamp(freeze.until())}});
+  }
   for (const v1::Rule& source : policy.rules()) {
     const CompiledRule& rule = document.rules.emplace_back(CompileRule(policy, source));
     for (const v1::MaskRule& mask : source.columns().mask()) {

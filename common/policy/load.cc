@@ -10,6 +10,7 @@
 
 #include "common/policy/check.h"
 #include "common/policy/findings.h"
+#include "common/policy/hold.h"
 #include "common/policy/policy.h"
 #include "common/policy/vocabulary.h"
 #include "common/policy/yaml_section.h"
@@ -20,7 +21,6 @@ namespace {
 
 constexpr size_t kMaxDocumentBytes = 1 << 20;
 constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();
-constexpr int64_t kMaxApprovals = 20;
 
 template <typename Strings>
 void Copy(std::vector<std::string> from, Strings* to) {
@@ -172,14 +172,6 @@ void ReadRequirements(const YAML::Node& node, FindingSink& sink, v1::Requirement
   require->set_where(section.Bool("where").value_or(false));
 }
 
-void ReadHold(const YAML::Node& node, FindingSink& sink, v1::HoldSettings* hold) {
-  Section section(node, "`hold`", {"by", "approvals", "request_ttl", "use_within"}, sink);
-  Copy(section.Strings("by"), hold->mutable_by());
-  hold->set_approvals(static_cast<int32_t>(section.Positive("approvals", kMaxApprovals).value_or(0)));
-  hold->set_request_ttl_seconds(section.Duration("request_ttl", true).value_or(0) / 1000);
-  hold->set_use_within_seconds(section.Duration("use_within", true).value_or(0) / 1000);
-}
-
 v1::RuleEffect EffectFromName(std::string_view name) {
   if (name == "allow") return v1::RULE_EFFECT_ALLOW;
   if (name == "hold") return v1::RULE_EFFECT_HOLD;
@@ -260,7 +252,7 @@ int ReadHead(Section& section, FindingSink& sink, v1::Policy* policy) {
 
 int ReadPolicy(const YAML::Node& node, FindingSink& sink, v1::Policy* policy) {
   Section section(node, "a policy",
-                  {"apiVersion", "kind", "metadata", "subjects", "targets", "session", "rules", "tests"}, sink);
+                  {"apiVersion", "kind", "metadata", "subjects", "targets", "session", "rules", "freezes", "tests"}, sink);
   if (!node.IsMap()) return section.line();
   const int head_line = ReadHead(section, sink, policy);
   if (const YAML::Node* subjects = section.List("subjects")) {
@@ -273,6 +265,9 @@ int ReadPolicy(const YAML::Node& node, FindingSink& sink, v1::Policy* policy) {
   if (const YAML::Node* session = section.Map("session")) ReadSession(*session, sink, policy->mutable_session());
   if (const YAML::Node* rules = section.List("rules")) {
     for (const auto& rule : *rules) ReadRule(rule, sink, policy->add_rules());
+  }
+  if (const YAML::Node* freezes = section.List("freezes")) {
+    for (const auto& freeze : *freezes) ReadFreeze(freeze, sink, policy->add_freezes());
   }
   if (const YAML::Node* tests = section.List("tests")) {
     for (const auto& test : *tests) ReadTest(test, sink, policy->add_tests());

@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/sql/analysis.h"
 #include "common/sql/catalog.h"
 #include "postern/v1/policy.pb.h"
@@ -60,6 +61,17 @@ struct HoldTerms {
   int approvals = 1;
   int64_t request_ttl_seconds = 1800;
   int64_t use_within_seconds = 300;
+  // All of the rule's terms, defaults filled in; nullptr where no hold rule decided. With steps, `groups` are those of
+  // all steps, and `approvals` is what is needed at most (every step) or at least (any step).
+  std::shared_ptr<const v1::HoldSettings> settings;
+};
+
+// A change freeze that is in force.
+struct FreezeView {
+  std::string policy;
+  std::string name;
+  std::string message;
+  absl::Time until;
 };
 
 struct EffectDecision {
@@ -164,6 +176,9 @@ class CompiledPolicy {
                            int64_t ttl_seconds) const;
 
   SessionTerms TermsFor(const Subject& subject, const TargetView& target) const;
+
+  // The freeze of some policy that speaks of them which holds at `now`; of several the one that ends last.
+  std::optional<FreezeView> FreezeAt(const Subject& subject, const TargetView& target, absl::Time now) const;
 
   // True if every decision for them is Decision::everything.
   bool AllowsEverything(const Subject& subject, const TargetView& target, const IntentView& intent) const;

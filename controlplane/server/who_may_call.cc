@@ -21,6 +21,16 @@ constexpr CallerRow kWhoMayCall[] = {
     {"ApprovalService/ApproveApproval", kApprover, Record::kItself, Repeat::kAnswered},
     {"ApprovalService/DenyApproval", kApprover, Record::kItself, Repeat::kAnswered},
     {"ApprovalService/CancelApproval", kAgent, Record::kItself, Repeat::kAnswered},
+    // Whoever the rule's `break_glass` groups contain needs no role.
+    {"ApprovalService/BreakGlass", kPerson, Record::kItself, Repeat::kAnswered},
+    {"ApprovalService/ReviewApproval", kApprover, Record::kItself, Repeat::kAnswered},
+    {"ApprovalService/CreateDelegation", kApprover, Record::kGate, Repeat::kAnswered},
+    {"ApprovalService/ListDelegations", kApprover | kSeesAll, Record::kNothing, Repeat::kAgain},
+    {"ApprovalService/DeleteDelegation", kApprover | kAdmin, Record::kGate, Repeat::kAnswered},
+    {"ApprovalService/ListTemplates", kApprover | kSeesAll, Record::kNothing, Repeat::kAgain},
+    {"ApprovalService/RevokeTemplate", kApprover | kAdmin | kOperator, Record::kGate, Repeat::kAnswered},
+    {"ApprovalService/ListWebhookDeliveries", kAdmin | kOperator, Record::kNothing, Repeat::kAgain},
+    {"ApprovalService/RetryWebhookDelivery", kAdmin | kOperator, Record::kGate, Repeat::kAnswered},
 
     {"PolicyService/LintPolicy", kSeesPolicy, Record::kNothing, Repeat::kAgain},
     {"PolicyService/TestPolicy", kSeesPolicy, Record::kNothing, Repeat::kAgain},
@@ -73,6 +83,7 @@ constexpr CallerRow kWhoMayCall[] = {
     {"SidecarService/RequestStatementApproval", kSidecar, Record::kItself, Repeat::kAgain},
     {"SidecarService/ClaimApproval", kSidecar, Record::kItself, Repeat::kAgain},
     {"SidecarService/WithdrawApproval", kSidecar, Record::kItself, Repeat::kAgain},
+    {"SidecarService/AttachPreview", kSidecar, Record::kItself, Repeat::kAgain},
 };
 
 }  // namespace

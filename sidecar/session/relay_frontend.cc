@@ -166,7 +166,6 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     std::shared_ptr<const wire::ErrorFields> denial = co_await Settle();
     if (ended_) co_return false;
     const std::shared_ptr<Execution> execution = NewExecution(JudgeText(*text));
-    absl::Duration run_within = absl::InfiniteDuration();
     RefuseIfSpent(nullptr, execution.get());
     const sidecar::Plan& plan = *execution->plan;
     if (denial == nullptr && !std::exchange(asked_again, true) && AskForNewerCatalog(plan)) continue;
