@@ -20,10 +20,14 @@ struct Env {
 };
 
 void AddApproval(CLI::App& app, Env& env);
+// Commands of the group `approval` with a file of their own: break-glass, review, delegation, template, webhook.
+void AddApprovalCare(CLI::App& group, Env& env);
 void AddAudit(CLI::App& app, Env& env);
 void AddIdentity(CLI::App& app, Env& env);
 void AddLogin(CLI::App& app, Env& env);
 void AddPolicy(CLI::App& app, Env& env);
+// Commands of the group `policy` with files of their own.
+void AddWhoCan(CLI::App& group, Env& env);
 void AddRun(CLI::App& app, Env& env);
 void AddSession(CLI::App& app, Env& env);
 void AddSidecar(CLI::App& app, Env& env);

@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/policy_sources.h"
 #include "cli/output.h"
 #include "cli/text.h"
 #include "common/base/errors.h"
@@ -16,34 +16,6 @@
 
 namespace postern::cli {
 namespace {
-
-namespace fs = std::filesystem;
-
-// A file, or every .yaml and .yml below a folder in the order of their names.
-absl::StatusOr<std::vector<v1::PolicyDocument>> ReadDocuments(const std::string& path) {
-  std::error_code error;
-  std::vector<std::pair<std::string, std::string>> files;  // shown path, real path
-  if (fs::is_directory(path, error)) {
-    for (fs::recursive_directory_iterator it(path, error), end; !error && it != end; it.increment(error)) {
-      const std::string extension = it->path().extension().string();
-      if (it->is_regular_file() && (extension == ".yaml" || extension == ".yml")) {
-        files.emplace_back(fs::relative(it->path(), path).string(), it->path().string());
-      }
-    }
-    std::sort(files.begin(), files.end());
-    if (files.empty()) return Usage(fmt::format("{} holds no .yaml file", path));
-  } else {
-    files.emplace_back(fs::path(path).filename().string(), path);
-  }
-  std::vector<v1::PolicyDocument> documents;
-  for (const auto& [shown, real] : files) {
-    v1::PolicyDocument document;
-    document.set_path(shown);
-    POSTERN_ASSIGN_OR_RETURN(*document.mutable_text(), ReadFile(real));
-    documents.push_back(std::move(document));
-  }
-  return documents;
-}
 
 // Prints findings to stdout; returns the number of errors.
 int PrintFindings(const google::protobuf::RepeatedPtrField<v1::PolicyFinding>& findings) {
@@ -72,14 +44,52 @@ absl::Status PolicyInvalid(std::string_view what) {
   return Error(absl::StatusCode::kFailedPrecondition, "POLICY_INVALID", what, "mend the lines above");
 }
 
-absl::Status Lint(Client& client, const std::string& path) {
+// Which catalog policies are checked against: a saved one, without any control plane; or a target's.
+struct CheckOptions {
+  std::string path = {}, catalog = {}, target = {}, database = {};
+};
+
+void AddCheckOptions(CLI::App* command, CheckOptions& options) {
+  command->add_option("path", options.path, "A YAML file, or a folder of them")->required();
+  command->add_option("--catalog", options.catalog,
+                      "A file of `postern target catalog`: checks names against it, without the control plane");
+}
+
+absl::StatusOr<v1::LintPolicyResponse> LintOffline(const CheckOptions& options,
+                                                   const std::vector<v1::PolicyDocument>& documents) {
+  POSTERN_ASSIGN_OR_RETURN(const v1::CatalogSnapshot snapshot, ReadCatalogFile(options.catalog));
+  const std::shared_ptr<const sql::Catalog> catalog = sql::Catalog::Build(snapshot.contents());
+  policy::LoadResult loaded = policy::Load(documents);
+  std::vector<v1::PolicyFinding> findings = std::move(loaded.findings);
+  const bool broken = std::any_of(findings.begin(), findings.end(), [](const v1::PolicyFinding& finding) {
+    return finding.severity() == v1::PolicyFinding::ERROR;
+  });
+  if (!broken) {
+    for (v1::PolicyFinding& finding : policy::Lint(loaded.policies, catalog.get())) {
+      findings.push_back(std::move(finding));
+    }
+  }
+  v1::LintPolicyResponse response;
+  response.mutable_findings()->Assign(findings.begin(), findings.end());
+  return response;
+}
+
+absl::StatusOr<v1::LintPolicyResponse> LintOnline(Client& client, const CheckOptions& options,
+                                                  const std::vector<v1::PolicyDocument>& documents) {
   v1::LintPolicyRequest request;
-  POSTERN_ASSIGN_OR_RETURN(const auto documents, ReadDocuments(path));
   request.mutable_documents()->Assign(documents.begin(), documents.end());
+  request.set_target(options.target);
+  request.set_database(options.database);
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::PolicyService>();
-  POSTERN_ASSIGN_OR_RETURN(const v1::LintPolicyResponse response,
-                           Call(*stub, &v1::PolicyService::Stub::LintPolicy, request));
+  return Call(*stub, &v1::PolicyService::Stub::LintPolicy, request);
+}
+
+absl::Status Lint(Client& client, const CheckOptions& options) {
+  POSTERN_ASSIGN_OR_RETURN(const auto documents, ReadDocuments(options.path));
+  POSTERN_ASSIGN_OR_RETURN(const v1::LintPolicyResponse response, options.catalog.empty()
+                                                                      ? LintOnline(client, options, documents)
+                                                                      : LintOffline(options, documents));
   if (client.json) {
     PrintLine(ToJson(response));
     const auto is_error = [](const auto& f) { return f.severity() == v1::PolicyFinding::ERROR; };
@@ -92,14 +102,29 @@ absl::Status Lint(Client& client, const std::string& path) {
   return absl::OkStatus();
 }
 
-absl::Status Test(Client& client, const std::string& path) {
+absl::StatusOr<v1::TestPolicyResponse> TestOffline(const CheckOptions& options) {
+  POSTERN_ASSIGN_OR_RETURN(const v1::CatalogSnapshot snapshot, ReadCatalogFile(options.catalog));
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<v1::Policy> policies, LoadPolicies(options.path));
+  v1::TestPolicyResponse response;
+  for (v1::PolicyTestResult& result :
+       policy::RunTests(policies, OneCatalog(sql::Catalog::Build(snapshot.contents())))) {
+    *response.add_results() = std::move(result);
+  }
+  return response;
+}
+
+absl::StatusOr<v1::TestPolicyResponse> TestOnline(Client& client, const CheckOptions& options) {
   v1::TestPolicyRequest request;
-  POSTERN_ASSIGN_OR_RETURN(const auto documents, ReadDocuments(path));
+  POSTERN_ASSIGN_OR_RETURN(const auto documents, ReadDocuments(options.path));
   request.mutable_documents()->Assign(documents.begin(), documents.end());
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::PolicyService>();
+  return Call(*stub, &v1::PolicyService::Stub::TestPolicy, request);
+}
+
+absl::Status Test(Client& client, const CheckOptions& options) {
   POSTERN_ASSIGN_OR_RETURN(const v1::TestPolicyResponse response,
-                           Call(*stub, &v1::PolicyService::Stub::TestPolicy, request));
+                           options.catalog.empty() ? TestOnline(client, options) : TestOffline(options));
   int failed = 0;
   if (client.json) {
     PrintLine(ToJson(response));
@@ -127,8 +152,8 @@ void PrintApplied(const v1::ApplyPolicyResponse& response, bool dry_run) {
 // A refused apply says what is wrong by running lint and the tests again: the error itself carries only their number.
 absl::Status ExplainRefusal(Client& client, const std::string& path, const absl::Status& refused) {
   const std::string reason = ReasonOf(refused);
-  if (!client.json && reason == "POLICY_INVALID") Lint(client, path).IgnoreError();
-  if (!client.json && reason == "POLICY_TESTS_FAILED") Test(client, path).IgnoreError();
+  if (!client.json && reason == "POLICY_INVALID") Lint(client, {.path = path}).IgnoreError();
+  if (!client.json && reason == "POLICY_TESTS_FAILED") Test(client, {.path = path}).IgnoreError();
   return refused;
 }
 
@@ -213,6 +238,17 @@ absl::Status Rollback(Client& client, int64_t revision, const std::string& comme
   return absl::OkStatus();
 }
 
+// "output: code = app.customers.phone, masked (last4)", "output: n <- app.orders.id, app.orders.total".
+std::string LineageOf(const v1::ExplainedOutput& output) {
+  std::string line = "output: " + Printable(output.name());
+  if (!output.sources().empty()) {
+    line += fmt::format(" {} {}", output.unchanged() ? "=" : "<-", fmt::join(output.sources(), ", "));
+  }
+  if (output.opaque()) line += " (and what analysis cannot see)";
+  if (!output.mask().empty()) line += fmt::format(", masked ({})", output.mask());
+  return line;
+}
+
 void PrintExplanation(const v1::ExplainPolicyResponse& response) {
   PrintLine(fmt::format("{} (revision {})", response.decision(), response.revision()));
   if (!response.reason().empty()) PrintLine("  " + Printable(response.reason()));
@@ -223,7 +259,11 @@ void PrintExplanation(const v1::ExplainPolicyResponse& response) {
         effect.rule().empty() ? "" : fmt::format(" by {} ({}:{})", effect.rule(), effect.path(), effect.line())));
     for (const std::string& miss : effect.near_misses()) PrintLine("  nearly: " + Printable(miss));
   }
+  for (const v1::ExplainedOutput& output : response.outputs()) PrintLine(LineageOf(output));
+  if (!response.tested().empty()) PrintLine(fmt::format("conditions test: {}", fmt::join(response.tested(), ", ")));
+  if (!response.stored().empty()) PrintLine(fmt::format("stores values of: {}", fmt::join(response.stored(), ", ")));
   for (const std::string& mask : response.masks()) PrintLine("mask: " + Printable(mask));
+  if (!response.forwarded_sql().empty()) PrintLine("forwarded as: " + Printable(response.forwarded_sql()));
   if (!response.smallest_change().empty()) PrintLine("to change that: " + Printable(response.smallest_change()));
 }
 
@@ -244,17 +284,22 @@ absl::Status Explain(Client& client, v1::ExplainPolicyRequest request, const std
   return absl::OkStatus();
 }
 
-void AddOffline(CLI::App& group, Env& env) {
-  auto path = std::make_shared<std::string>();
-  Leaf(group, env, "lint", "Check policy files without storing them", "  postern policy lint ./policies",
-       [&env, path] { return Lint(env.client, *path); })
-      ->add_option("path", *path, "A YAML file, or a folder of them")
-      ->required();
-  auto test_path = std::make_shared<std::string>();
-  Leaf(group, env, "test", "Run the tests that the files embed", "  postern policy test ./policies",
-       [&env, test_path] { return Test(env.client, *test_path); })
-      ->add_option("path", *test_path, "A YAML file, or a folder of them")
-      ->required();
+void AddChecks(CLI::App& group, Env& env) {
+  auto lint = std::make_shared<CheckOptions>();
+  CLI::App* lint_command = Leaf(group, env, "lint", "Check policy files without storing them",
+                                "  postern policy lint ./policies\n"
+                                "  postern policy lint ./policies --target orders\n"
+                                "  postern policy lint ./policies --catalog catalog.json",
+                                [&env, lint] { return Lint(env.client, *lint); });
+  AddCheckOptions(lint_command, *lint);
+  lint_command->add_option("--target", lint->target,
+                           "Check names against the catalog of this target; default: that of the only one");
+  lint_command->add_option("--database", lint->database, "Its database; default: the target's");
+  auto test = std::make_shared<CheckOptions>();
+  AddCheckOptions(Leaf(group, env, "test", "Run the tests that the files embed",
+                       "  postern policy test ./policies\n  postern policy test ./policies --catalog catalog.json",
+                       [&env, test] { return Test(env.client, *test); }),
+                  *test);
 }
 
 void AddChanges(CLI::App& group, Env& env) {
@@ -323,9 +368,10 @@ void AddReads(CLI::App& group, Env& env) {
 
 void AddPolicy(CLI::App& app, Env& env) {
   CLI::App* group = Group(app, env, "policy", "Check, test, apply and explain policy");
-  AddOffline(*group, env);
+  AddChecks(*group, env);
   AddChanges(*group, env);
   AddReads(*group, env);
+  AddWhoCan(*group, env);
 }
 
 }  // namespace postern::cli

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cli/commands/commands.h"
+#include "cli/commands/policy_sources.h"
 #include "cli/output.h"
 #include "cli/text.h"
 #include "common/base/ids.h"
@@ -183,6 +184,23 @@ void AddTarget(CLI::App& app, Env& env) {
        })
       ->add_option("name", *show, "Target")
       ->required();
+
+  struct CatalogOptions {
+    std::string target, database;
+  };
+  auto catalog = std::make_shared<CatalogOptions>();
+  CLI::App* catalog_command =
+      Leaf(*group, env, "catalog", "Print what names mean on a target's database, for checking policy elsewhere",
+           "  postern target catalog orders > catalog.json\n  postern policy lint ./policies --catalog catalog.json",
+           [&env, catalog]() -> absl::Status {
+             POSTERN_RETURN_IF_ERROR(env.client.Connect());
+             POSTERN_ASSIGN_OR_RETURN(const v1::CatalogSnapshot snapshot,
+                                      FetchCatalog(env.client, catalog->target, catalog->database));
+             PrintLine(ToJson(snapshot));
+             return absl::OkStatus();
+           });
+  catalog_command->add_option("name", catalog->target, "Target")->required();
+  catalog_command->add_option("--database", catalog->database, "Database; default: the target's");
 
   auto remove = std::make_shared<std::string>();
   Leaf(*group, env, "remove", "Remove a target; its live sessions are cut", "  postern target remove orders",
