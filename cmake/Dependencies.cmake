@@ -16,6 +16,7 @@ find_package(PkgConfig REQUIRED)
 pkg_check_modules(CJOSE REQUIRED IMPORTED_TARGET cjose)
 pkg_check_modules(JANSSON REQUIRED IMPORTED_TARGET jansson)
 pkg_check_modules(LIBPQ REQUIRED IMPORTED_TARGET libpq)
+pkg_check_modules(NCURSESW REQUIRED ncursesw)
 
 # libpg_query is Postgres's own scanner and grammar. Its protobuf output costs ten times the parse and recurses
 # without a stack check, so common/sql reads the raw parse tree through the server's node headers instead.

@@ -5,7 +5,7 @@ BUILD_PACKAGES="
   libpg-query-dev postgresql-server-dev-15 libpq-dev
   libgrpc++-dev libprotobuf-dev protobuf-compiler protobuf-compiler-grpc
   libabsl-dev libfmt-dev libspdlog-dev libyaml-cpp-dev nlohmann-json3-dev libcli11-dev
-  libssl-dev libcjose-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev zlib1g-dev
+  libssl-dev libcjose-dev libjansson-dev libcurl4-openssl-dev libsqlite3-dev zlib1g-dev libncurses-dev
   prometheus-cpp-dev"
 
 RUN_PACKAGES="postgresql-15 postgresql-client-15 openssl"
