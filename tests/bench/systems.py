@@ -128,6 +128,16 @@ class Systems:
     def sql(self, text, database=DATABASE):
         return run(["psql", "-X", "-At", "-v", "ON_ERROR_STOP=1", self.superuser_uri(database=database), "-c", text])
 
+    def end_backends(self):
+        """Ends the sessions' backends, those that a proxy keeps for later as well: the next one needs their places."""
+        theirs = f"FROM pg_stat_activity WHERE usename = '{USER}'"
+        self.sql(f"SELECT pg_terminate_backend(pid) {theirs}")
+        deadline = time.monotonic() + 60
+        while (left := int(self.sql(f"SELECT count(*) {theirs}"))) > 0:
+            if time.monotonic() > deadline:
+                raise RuntimeError(f"{left} backends are still there a minute after they were told to end")
+            time.sleep(0.2)
+
     def _start(self, words, log, **more):
         with open(os.path.join(self.dir, log), "wb") as out:
             process = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=out, stderr=out, **more)
