@@ -22,7 +22,7 @@ namespace {
 
 constexpr int64_t kMaxApprovals = 20;
 constexpr int64_t kMaxPreviewRows = 20;
-constexpr int64_t kMaxRows = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMaxTemplateRows = std::numeric_limits<int32_t>::max();
 constexpr int64_t kMaxTemplateSeconds = int64_t{24} * 3600;
 
 constexpr int64_t kInTransactionTtl = 60;
@@ -66,7 +66,7 @@ void ReadPreview(const YAML::Node& node, FindingSink& sink, v1::PreviewSettings*
 
 void ReadTemplate(const YAML::Node& node, FindingSink& sink, v1::TemplateSettings* settings) {
   Section section(node, "`template`", {"rows_max", "for"}, sink);
-  settings->set_rows_max(section.Positive("rows_max", kMaxRows).value_or(0));
+  settings->set_rows_max(section.Positive("rows_max", kMaxTemplateRows).value_or(0));
   settings->set_for_seconds(Seconds(section, "for"));
   if (settings->rows_max() == 0 || settings->for_seconds() == 0) {
     sink.Error(section.line(), "`template` needs both bounds, e.g. `template: {rows_max: 100, for: 30m}`");

@@ -11,12 +11,12 @@
 namespace postern::policy {
 namespace {
 
-struct Unit {
+struct TimeUnit {
   std::string_view name;
   double milliseconds;
 };
 // Postgres's own, which count case; without one the number is of milliseconds.
-constexpr std::array<Unit, 7> kUnits = {
+constexpr std::array<TimeUnit, 7> kTimeUnits = {
     {{"", 1}, {"ms", 1}, {"us", 0.001}, {"s", 1e3}, {"min", 6e4}, {"h", 3.6e6}, {"d", 8.64e7}}};
 
 std::string_view Trim(std::string_view text) {
@@ -69,8 +69,8 @@ std::optional<int64_t> TimeoutMilliseconds(std::string_view value) {
   if (error != std::errc() || !std::isfinite(number)) return std::nullopt;
   const std::string_view unit = Trim(value.substr(static_cast<size_t>(end - value.data())));
   const auto* const known =
-      std::find_if(kUnits.begin(), kUnits.end(), [unit](const Unit& one) { return one.name == unit; });
-  if (known == kUnits.end()) return std::nullopt;
+      std::find_if(kTimeUnits.begin(), kTimeUnits.end(), [unit](const TimeUnit& one) { return one.name == unit; });
+  if (known == kTimeUnits.end()) return std::nullopt;
   const double milliseconds = std::round(number * known->milliseconds);
   if (milliseconds < 0 || milliseconds > 2147483647) return std::nullopt;
   return static_cast<int64_t>(milliseconds);
