@@ -13,6 +13,9 @@ inline constexpr std::string_view kGrantPrefix = "grt_";
 inline constexpr std::string_view kApprovalPrefix = "apr_";
 inline constexpr std::string_view kSessionPrefix = "ses_";
 inline constexpr std::string_view kSidecarPrefix = "sdc_";
+inline constexpr std::string_view kTemplatePrefix = "tpl_";
+inline constexpr std::string_view kDelegationPrefix = "dlg_";
+inline constexpr std::string_view kDeliveryPrefix = "whd_";
 
 // prefix + ULID: 48 bits of milliseconds, then 80 random bits, in lower-case Crockford base 32.
 std::string NewId(std::string_view prefix, absl::Time now, Random& random);

@@ -26,6 +26,10 @@ struct ApprovalFilter {
   // Empty: any.
   std::string agent = {};
   std::string grant_id = {};
+  // Only those that owe a review.
+  bool review_owed = false;
+  // What LikenessOf() says of them; empty: any.
+  std::string likeness = {};
   // Only ids before this one (newest first); empty: from the newest.
   std::string before_id = {};
   int limit = 50;
@@ -38,6 +42,8 @@ class ApprovalStore {
 
   // What the sidecar's request_id made before; or the pending statement approval for the same grant and digest; or
   // `fresh`, saved. In each case `waiter` waits for it from now on. `joined` says that it is not `fresh`.
+  // Where `fresh` is of a rule whose statements return, one that is approved and unused is found as well, and one that
+  // was denied, until its request would have expired.
   virtual absl::StatusOr<Approval> OpenOrJoin(const Approval& fresh, const Waiter& waiter, bool* joined) = 0;
 
   // NOT_FOUND/APPROVAL_NOT_FOUND.
@@ -51,7 +57,10 @@ class ApprovalStore {
   // Newest first.
   virtual absl::StatusOr<std::vector<Approval>> List(const ApprovalFilter& filter) const = 0;
 
-  // Those whose deadline is at or before `now`, earliest first.
+  // Keeps the preview, unless there is one. It is no part of what versions count. NOT_FOUND/APPROVAL_NOT_FOUND.
+  virtual absl::Status AttachPreview(std::string_view id, const v1::Preview& preview) = 0;
+
+  // Those whose deadline, or that of a review that they owe, is at or before `now`, earliest first.
   virtual absl::StatusOr<std::vector<Approval>> Due(absl::Time now, int limit) const = 0;
   // The earliest deadline of all; InfiniteFuture when there is none.
   virtual absl::StatusOr<absl::Time> NextDeadline() const = 0;

@@ -9,6 +9,7 @@
 #include "common/base/ids.h"
 #include "common/base/status_macros.h"
 #include "common/base/timestamps.h"
+#include "common/obs/log.h"
 #include "fmt/format.h"
 
 namespace postern::approval {
@@ -20,7 +21,7 @@ constexpr int kExpireBatch = 100;
 // The wall clock may be set while the timer waits, so it looks again at least this often.
 constexpr absl::Duration kLongestWait = absl::Seconds(30);
 constexpr absl::Duration kRetryAfterStoreError = absl::Seconds(1);
-constexpr size_t kLongestComment = 1000;
+constexpr size_t kLargestPreview = 64 << 10;
 
 constexpr int64_t kDefaultRequestTtl = 1800;
 constexpr int64_t kDefaultUseWithin = 300;
@@ -73,18 +74,18 @@ bool CarryOver(const v1::Approval& approval, absl::Time now, grant::Grant& grant
 
 }  // namespace
 
-// Who makes a change, for the audit log.
-struct Approvals::Actor {
-  // "people/lea@example.com", "sidecars/sdc_…", "clock".
-  std::string name = {};
-  std::string comment = {};
-  // The sidecar's session, when it acts.
-  std::string session_id = {};
-};
-
-Approvals::Approvals(ApprovalStore& store, grant::GrantStore& grants, fleet::FleetHub& hub, audit::AuditSink& audit,
-                     const Clock& clock, Random& random)
-    : store_(store), grants_(grants), hub_(hub), audit_(audit), clock_(clock), random_(random) {
+Approvals::Approvals(ApprovalStore& store, StandingStore& standing, grant::GrantStore& grants, fleet::FleetHub& hub,
+                     audit::AuditSink& audit, const Clock& clock, Random& random, FreezeAt freeze_at)
+    : store_(store),
+      standing_(standing),
+      grants_(grants),
+      hub_(hub),
+      audit_(audit),
+      clock_(clock),
+      random_(random),
+      freeze_at_(std::move(freeze_at)) {
+  // Unreadable, they are read again with the next change; until then nobody stands in for anybody.
+  LoadDelegations().IgnoreError();
   timer_ = std::thread([this] { RunTimer(); });
 }
 
@@ -117,6 +118,16 @@ absl::Status Approvals::Record(const v1::Approval& approval, const Actor& actor,
   detail["state"] = v1::ApprovalState_Name(approval.state());
   detail["by"] = actor.name;
   if (!actor.comment.empty()) detail["comment"] = actor.comment;
+  if (!approval.template_id().empty()) detail["template"] = approval.template_id();
+  if (approval.has_broken_glass()) {
+    const v1::BrokenGlass& glass = approval.broken_glass();
+    detail["glass_broken_by"] = glass.by();
+    detail["review"] =
+        glass.has_review_time()
+            ? fmt::format("{} by {}", glass.review_ok() ? "justified" : "not justified", glass.reviewed_by())
+        : glass.overdue() ? "overdue"
+                          : "owed";
+  }
   detail["votes"] = fmt::format("{} of {}", approval.votes_size(), approval.approvals_needed());
   return audit_.Record(std::move(record));
 }
@@ -177,21 +188,10 @@ void Approvals::Tell(std::string_view id) {
 
 // --- For sidecars ------------------------------------------------------------------------------------------------
 
-absl::StatusOr<v1::Approval> Approvals::RequestStatementApproval(std::string_view sidecar_id,
-                                                                 const v1::RequestStatementApprovalRequest& request) {
+absl::StatusOr<Approval> Approvals::FromRequest(std::string_view sidecar_id,
+                                                const v1::RequestStatementApprovalRequest& request,
+                                                const grant::Grant& grant, absl::Time now) const {
   const v1::StatementBinding& binding = request.binding();
-  if (!IsUuid(request.request_id())) {
-    return Error(absl::StatusCode::kInvalidArgument, "INVALID_REQUEST_ID", "request_id must be a UUID");
-  }
-  if (!IsId(request.session_id(), kSessionPrefix)) {
-    return Error(absl::StatusCode::kInvalidArgument, "INVALID_SESSION_ID", "session_id is not one of a session");
-  }
-  POSTERN_ASSIGN_OR_RETURN(const grant::Grant grant, grants_.Get(binding.grant_id()));
-  const absl::Time now = clock_.Now();
-  if (grant::StateAt(grant, now) != v1::GRANT_ACTIVE) return GrantNotActive(grant.id());
-  if (binding.agent() != grant.body.agent()) return BindingMismatch("another agent");
-  if (binding.target() != grant.body.intent().target()) return BindingMismatch("another target");
-
   v1::Approval body;
   body.set_id(NewId(kApprovalPrefix, now, random_));
   body.set_kind(v1::APPROVAL_KIND_STATEMENT);
@@ -210,7 +210,11 @@ absl::StatusOr<v1::Approval> Approvals::RequestStatementApproval(std::string_vie
   body.set_approvals_needed(request.approvals_needed());
   *body.mutable_create_time() = ToTimestamp(now);
   // Nothing runs under a grant that has ended, so nobody is asked for longer than it lives.
-  const absl::Duration ttl = absl::Seconds(WindowOr(request.request_ttl_seconds(), kDefaultRequestTtl));
+  const int64_t asked = request.in_transaction() && request.hold().in_transaction_ttl_seconds() > 0
+                            ? std::min(WindowOr(request.request_ttl_seconds(), kDefaultRequestTtl),
+                                       request.hold().in_transaction_ttl_seconds())
+                            : request.request_ttl_seconds();
+  const absl::Duration ttl = absl::Seconds(WindowOr(asked, kDefaultRequestTtl));
   *body.mutable_request_expire_time() = ToTimestamp(std::min(now + ttl, grant::ExpireTime(grant)));
   body.set_use_within_seconds(WindowOr(request.use_within_seconds(), kDefaultUseWithin));
   body.set_sidecar_id(std::string(sidecar_id));
@@ -218,7 +222,39 @@ absl::StatusOr<v1::Approval> Approvals::RequestStatementApproval(std::string_vie
   body.set_client_address(request.client_address());
   body.set_in_transaction(request.in_transaction());
 
-  const Approval fresh = Approval::Open(std::move(body), grant.owner);
+  if (request.has_hold()) *body.mutable_hold() = request.hold();
+  *body.mutable_shape() = request.shape();
+  *body.mutable_risks() = request.risks();
+  body.set_risk(request.risk());
+
+  Approval fresh = Approval::Open(std::move(body), grant.owner);
+  const std::string key = fresh.body().hold().has_template_() ? TemplateKeyOf(fresh.body()) : std::string();
+  if (!key.empty() && CheckFreeze(fresh.body(), now).ok()) {
+    const absl::StatusOr<v1::ApprovalTemplate> found = standing_.UseTemplate(key, now);
+    if (found.ok()) fresh.ApproveBy(*found, now);
+    if (!found.ok() && !absl::IsNotFound(found.status())) return found.status();
+  }
+  return fresh;
+}
+
+absl::StatusOr<v1::Approval> Approvals::RequestStatementApproval(std::string_view sidecar_id,
+                                                                 const v1::RequestStatementApprovalRequest& request) {
+  const v1::StatementBinding& binding = request.binding();
+  if (!IsUuid(request.request_id())) {
+    return Error(absl::StatusCode::kInvalidArgument, "INVALID_REQUEST_ID", "request_id must be a UUID");
+  }
+  if (!IsId(request.session_id(), kSessionPrefix)) {
+    return Error(absl::StatusCode::kInvalidArgument, "INVALID_SESSION_ID", "session_id is not one of a session");
+  }
+  POSTERN_ASSIGN_OR_RETURN(const grant::Grant grant, grants_.Get(binding.grant_id()));
+  const absl::Time now = clock_.Now();
+  if (grant::StateAt(grant, now) != v1::GRANT_ACTIVE) return GrantNotActive(grant.id());
+  if (binding.agent() != grant.body.agent()) return BindingMismatch("another agent");
+  if (binding.target() != grant.body.intent().target()) return BindingMismatch("another target");
+
+  // One whose time is over by a moment must not be joined.
+  ExpireDue();
+  POSTERN_ASSIGN_OR_RETURN(const Approval fresh, FromRequest(sidecar_id, request, grant, now));
   const Actor actor{.name = fmt::format("sidecars/{}", sidecar_id), .session_id = request.session_id()};
   POSTERN_RETURN_IF_ERROR(Record(fresh.body(), actor, "intended"));
   bool joined = false;
@@ -250,8 +286,45 @@ absl::StatusOr<v1::Approval> Approvals::Claim(std::string_view sidecar_id, const
       return error::NotUsable(approval.id(), "it is for a token");
     POSTERN_ASSIGN_OR_RETURN(const grant::Grant grant, grants_.Get(approval.body().grant_id()));
     if (grant::StateAt(grant, now) != v1::GRANT_ACTIVE) return error::NotUsable(approval.id(), "its grant has ended");
+    POSTERN_RETURN_IF_ERROR(CheckFreeze(approval.body(), now));
+    POSTERN_RETURN_IF_ERROR(CheckTemplate(approval.body(), now));
     return approval.Claim(request.binding_digest(), now);
   });
+}
+
+absl::Status Approvals::AttachPreview(std::string_view sidecar_id, const v1::AttachPreviewRequest& request) {
+  if (request.preview().ByteSizeLong() > kLargestPreview) {
+    return Error(absl::StatusCode::kInvalidArgument, "PREVIEW_TOO_LARGE",
+                 fmt::format("the preview is larger than {} bytes", kLargestPreview));
+  }
+  POSTERN_ASSIGN_OR_RETURN(const std::vector<Waiter> waiters, store_.Waiters(request.id()));
+  const bool waits = std::any_of(waiters.begin(), waiters.end(), [&](const Waiter& waiter) {
+    return waiter.session_id == request.session_id() && waiter.sidecar_id == sidecar_id;
+  });
+  if (!waits) return error::NotUsable(request.id(), "this session does not wait for it");
+  POSTERN_ASSIGN_OR_RETURN(const Approval approval, store_.Get(request.id()));
+  if (approval.body().hold().preview().show() == "none") {
+    return error::NotUsable(request.id(), "its rule allows no preview");
+  }
+  // What was looked up goes on record, what it showed does not.
+  v1::AuditRecord record;
+  record.set_kind(v1::CONTROL);
+  *record.mutable_time() = ToTimestamp(clock_.Now());
+  record.set_agent(approval.body().agent());
+  record.set_grant_id(approval.body().grant_id());
+  record.set_target(approval.body().target());
+  record.set_database(approval.body().database());
+  record.set_session_id(request.session_id());
+  record.set_approval_id(request.id());
+  record.set_action("preview");
+  record.set_object(request.id());
+  record.set_outcome("completed");
+  (*record.mutable_detail())["show"] = approval.body().hold().preview().show();
+  (*record.mutable_detail())["rows"] = std::to_string(request.preview().rows_size());
+  POSTERN_RETURN_IF_ERROR(audit_.Record(std::move(record)));
+  POSTERN_RETURN_IF_ERROR(store_.AttachPreview(request.id(), request.preview()));
+  Tell(request.id());
+  return absl::OkStatus();
 }
 
 absl::StatusOr<v1::Approval> Approvals::Withdraw(std::string_view sidecar_id,
@@ -299,9 +372,10 @@ absl::Status Approvals::ClaimForToken(std::string_view id) {
   POSTERN_ASSIGN_OR_RETURN(const Approval approval, Fresh(id));
   if (approval.body().state() == v1::APPROVAL_USED) return absl::OkStatus();
   return Apply(id, Actor{.name = fmt::format("agents/{}", approval.body().agent())},
-               [](Approval& current, absl::Time now) {
+               [this](Approval& current, absl::Time now) -> absl::Status {
                  // Another request of the same agent may have come first; it got the same grant's token.
                  if (current.body().state() == v1::APPROVAL_USED) return absl::OkStatus();
+                 POSTERN_RETURN_IF_ERROR(CheckFreeze(current.body(), now));
                  return current.Claim({}, now);
                })
       .status();
@@ -326,75 +400,6 @@ absl::Status Approvals::CancelForGrant(std::string_view grant_id) {
   }
 }
 
-// --- For callers of ApprovalService ------------------------------------------------------------------------------
-
-bool Approvals::Visible(const identity::Caller& caller, const v1::Approval& approval) {
-  if (caller.IsAgent()) return caller.id() == approval.agent();
-  if (!caller.IsPerson()) return false;
-  if (caller.HasRole(identity::kRoleAdmin) || caller.HasRole(identity::kRoleOperator) ||
-      caller.HasRole(identity::kRoleAuditor)) {
-    return true;
-  }
-  return Approval(approval, {}, 0).MayDecide(caller.principal);
-}
-
-absl::StatusOr<v1::Approval> Approvals::Get(const identity::Caller& caller, std::string_view id) {
-  POSTERN_ASSIGN_OR_RETURN(const Approval approval, Fresh(id));
-  if (!Visible(caller, approval.body())) return error::NotFound(id);
-  return approval.body();
-}
-
-absl::Status Approvals::List(const identity::Caller& caller, const v1::ListApprovalsRequest& request,
-                             v1::ListApprovalsResponse* response) {
-  const int wanted = request.page_size() <= 0 ? 50 : std::min(request.page_size(), 1000);
-  // What is due is expired first, so that no answer shows a state that has passed.
-  ExpireDue();
-  ApprovalFilter filter{.state = request.state(), .before_id = request.page_token(), .limit = 200};
-  if (caller.IsAgent()) filter.agent = caller.id();
-  while (true) {
-    POSTERN_ASSIGN_OR_RETURN(const std::vector<Approval> page, store_.List(filter));
-    for (const Approval& approval : page) {
-      if (!Visible(caller, approval.body())) continue;
-      if (response->approvals_size() == wanted) {
-        response->set_next_page_token(response->approvals(wanted - 1).id());
-        return absl::OkStatus();
-      }
-      *response->add_approvals() = approval.body();
-    }
-    if (page.size() < static_cast<size_t>(filter.limit)) return absl::OkStatus();
-    filter.before_id = page.back().id();
-  }
-}
-
-absl::StatusOr<v1::Approval> Approvals::Decide(const identity::Caller& caller, const v1::DecideApprovalRequest& request,
-                                               bool approve) {
-  if (request.comment().size() > kLongestComment) {
-    return Error(absl::StatusCode::kInvalidArgument, "COMMENT_TOO_LONG",
-                 fmt::format("the comment is longer than {} bytes", kLongestComment));
-  }
-  const Actor actor{.name = fmt::format("people/{}", caller.id()), .comment = request.comment()};
-  return Apply(request.id(), actor, [&](Approval& approval, absl::Time now) -> absl::Status {
-    if (!Visible(caller, approval.body())) return error::NotFound(request.id());
-    const absl::Status decided = approve ? Approval(approval).Approve(caller.principal, request.comment(), now)
-                                         : Approval(approval).Deny(caller.principal, request.comment(), now);
-    POSTERN_RETURN_IF_ERROR(decided);
-    // Last, so that "it is decided" and "it is your own" are said rather than "it has changed".
-    if (!request.etag().empty() && request.etag() != approval.body().etag()) return error::StaleEtag(request.id());
-    return approve ? approval.Approve(caller.principal, request.comment(), now)
-                   : approval.Deny(caller.principal, request.comment(), now);
-  });
-}
-
-absl::StatusOr<v1::Approval> Approvals::Cancel(const identity::Caller& caller,
-                                               const v1::CancelApprovalRequest& request) {
-  return Apply(request.id(), Actor{.name = fmt::format("agents/{}", caller.id())},
-               [&](Approval& approval, absl::Time now) -> absl::Status {
-                 if (approval.body().agent() != caller.id()) return error::NotFound(request.id());
-                 if (approval.body().state() != v1::APPROVAL_PENDING) return error::AlreadyDecided(approval.body());
-                 return approval.Cancel(now);
-               });
-}
-
 // --- Watching and the clock --------------------------------------------------------------------------------------
 
 int64_t Approvals::Subscribe(Watcher watcher) {
@@ -409,12 +414,44 @@ void Approvals::Unsubscribe(int64_t subscription) {
   watchers_.erase(subscription);
 }
 
+absl::Status Approvals::TellOverdue(std::string_view id) {
+  POSTERN_ASSIGN_OR_RETURN(const Approval approval, store_.Get(id));
+  if (clock_.Now() < approval.ReviewDeadline()) return absl::OkStatus();
+  POSTERN_RETURN_IF_ERROR(
+      Alarm(approval.body(), "REVIEW_OVERDUE",
+            fmt::format("the glass that {} broke was not reviewed in time", approval.body().broken_glass().by())));
+  const absl::Status told = Apply(id, Actor{.name = "clock"}, [](Approval& current, absl::Time now) {
+                              current.MarkOverdue(now);
+                              return absl::OkStatus();
+                            }).status();
+  return told;
+}
+
+absl::Status Approvals::Alarm(const v1::Approval& approval, std::string_view action, std::string_view what) {
+  v1::AuditRecord record;
+  record.set_kind(v1::ALARM);
+  *record.mutable_time() = ToTimestamp(clock_.Now());
+  record.set_agent(approval.agent());
+  record.set_on_behalf_of(approval.on_behalf_of());
+  record.set_grant_id(approval.grant_id());
+  record.set_target(approval.target());
+  record.set_database(approval.database());
+  record.set_approval_id(approval.id());
+  record.set_rule(approval.rule());
+  record.set_action(std::string(action));
+  record.set_object(approval.id());
+  (*record.mutable_detail())["what"] = std::string(what);
+  obs::Log(obs::Level::kWarning, "alarm",
+           {{"action", std::string(action)}, {"approval", approval.id()}, {"what", std::string(what)}});
+  return audit_.Record(std::move(record));
+}
+
 void Approvals::ExpireDue() {
   while (true) {
     const absl::StatusOr<std::vector<Approval>> due = store_.Due(clock_.Now(), kExpireBatch);
     if (!due.ok() || due->empty()) return;
     for (const Approval& approval : *due) {
-      if (!Fresh(approval.id()).ok()) return;
+      if (!Fresh(approval.id()).ok() || !TellOverdue(approval.id()).ok()) return;
     }
   }
 }

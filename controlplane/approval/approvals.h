@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -18,6 +19,7 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "controlplane/approval/approval_store.h"
+#include "controlplane/approval/standing_store.h"
 #include "controlplane/audit/audit_sink.h"
 #include "controlplane/fleet/fleet_hub.h"
 #include "controlplane/identity/caller.h"
@@ -26,24 +28,37 @@
 
 namespace postern::approval {
 
+// A change freeze that keeps an approval from going on.
+struct Freeze {
+  std::string name;
+  std::string message;
+  absl::Time until;
+};
+
 // Thread-safe. Owns one thread, which expires what is due; the destructor joins it.
 class Approvals {
  public:
-  // All arguments outlive the object.
-  Approvals(ApprovalStore& store, grant::GrantStore& grants, fleet::FleetHub& hub, audit::AuditSink& audit,
-            const Clock& clock, Random& random);
+  // The freeze that holds for an approval at a time, by the policy in force; an error keeps it from going on as well.
+  using FreezeAt = std::function<absl::StatusOr<std::optional<Freeze>>(const v1::Approval&, absl::Time)>;
+
+  // All arguments outlive the object. Without `freeze_at` there are no freezes.
+  Approvals(ApprovalStore& store, StandingStore& standing, grant::GrantStore& grants, fleet::FleetHub& hub,
+            audit::AuditSink& audit, const Clock& clock, Random& random, FreezeAt freeze_at = nullptr);
   ~Approvals();
   Approvals(const Approvals&) = delete;
   Approvals& operator=(const Approvals&) = delete;
 
   // --- For sidecars; `sidecar_id` is the authenticated one. The caller checks that it serves the target. ---
 
-  // Opens the approval for one exact statement or joins the pending one for the same grant and binding.
+  // Opens the approval for one exact statement or joins the pending one for the same grant and binding. One that a
+  // template approves is APPROVED from the beginning.
   //   FAILED_PRECONDITION/GRANT_NOT_ACTIVE, INVALID_ARGUMENT/BINDING_MISMATCH (binding and grant disagree).
   absl::StatusOr<v1::Approval> RequestStatementApproval(std::string_view sidecar_id,
                                                         const v1::RequestStatementApprovalRequest& request);
   // Claims it for its single execution. FAILED_PRECONDITION/APPROVAL_NOT_USABLE.
   absl::StatusOr<v1::Approval> Claim(std::string_view sidecar_id, const v1::ClaimApprovalRequest& request);
+  // Adds what the sidecar found out in the database; only a session that waits may.
+  absl::Status AttachPreview(std::string_view sidecar_id, const v1::AttachPreviewRequest& request);
   // The session no longer waits; the last one to leave cancels the approval.
   absl::StatusOr<v1::Approval> Withdraw(std::string_view sidecar_id, const v1::WithdrawApprovalRequest& request);
 
@@ -68,8 +83,18 @@ class Approvals {
   absl::StatusOr<v1::Approval> Decide(const identity::Caller& caller, const v1::DecideApprovalRequest& request,
                                       bool approve);
   absl::StatusOr<v1::Approval> Cancel(const identity::Caller& caller, const v1::CancelApprovalRequest& request);
-  // Whether `caller` may know of it at all.
-  static bool Visible(const identity::Caller& caller, const v1::Approval& approval);
+  absl::StatusOr<v1::Approval> BreakGlass(const identity::Caller& caller, const v1::BreakGlassRequest& request);
+  absl::StatusOr<v1::Approval> Review(const identity::Caller& caller, const v1::ReviewApprovalRequest& request);
+  // What `caller` may know of it, with the freeze that holds now; nullopt: not even that it exists. Agents do not see
+  // the preview, which was made for those who decide.
+  std::optional<v1::Approval> ViewFor(const identity::Caller& caller, const v1::Approval& approval) const;
+
+  absl::StatusOr<v1::Delegation> Delegate(const identity::Caller& caller, const v1::CreateDelegationRequest& request);
+  std::vector<v1::Delegation> Delegations() const;
+  absl::Status EndDelegation(const identity::Caller& caller, std::string_view id);
+
+  absl::StatusOr<std::vector<v1::ApprovalTemplate>> Templates(bool all) const;
+  absl::StatusOr<v1::ApprovalTemplate> RevokeTemplate(const identity::Caller& caller, std::string_view id);
 
   // --- Watching. ---
 
@@ -85,7 +110,14 @@ class Approvals {
  private:
   // How a change is made: applied to a fresh read, again after each lost race.
   using Change = std::function<absl::Status(Approval&, absl::Time now)>;
-  struct Actor;
+  // Who makes a change, for the audit log.
+  struct Actor {
+    // "people/lea@example.com", "sidecars/sdc_…", "clock".
+    std::string name = {};
+    std::string comment = {};
+    // The sidecar's session, when it acts.
+    std::string session_id = {};
+  };
   absl::StatusOr<v1::Approval> Apply(std::string_view id, const Actor& actor, const Change& change);
   // Saves `next` (with its grant, for token approvals) and tells everyone.
   absl::StatusOr<Approval> Save(const Approval& next, const Actor& actor);
@@ -93,15 +125,39 @@ class Approvals {
   absl::StatusOr<Approval> Fresh(std::string_view id);
   void Tell(std::string_view id);
   absl::Status Record(const v1::Approval& approval, const Actor& actor, std::string_view outcome);
+  bool MaySee(const identity::Caller& caller, const v1::Approval& approval) const;
+  // CHANGE_FREEZE if one holds for it and nobody broke the glass.
+  absl::Status CheckFreeze(const v1::Approval& approval, absl::Time now) const;
+  // The template by which it was approved still lives.
+  absl::Status CheckTemplate(const v1::Approval& approval, absl::Time now) const;
+  // The delegation by which `caller` may decide it; nullopt: none is needed, or there is none.
+  std::optional<v1::Delegation> DelegationFor(const identity::Caller& caller, const v1::Approval& approval) const;
+  // Reads the delegations again, which are few and asked for with every approval that is shown.
+  absl::Status LoadDelegations();
+  // Makes the template on which the votes of `approved` agreed.
+  absl::Status MakeTemplate(const v1::Approval& approved);
+  // The approval of a statement as the sidecar asks for it, not yet opened.
+  absl::StatusOr<Approval> FromRequest(std::string_view sidecar_id, const v1::RequestStatementApprovalRequest& request,
+                                       const grant::Grant& grant, absl::Time now) const;
+  std::vector<v1::EarlierApproval> EarlierOnes(const v1::Approval& approval) const;
+  // An ALARM record and a line in the log: what somebody must look at.
+  absl::Status Alarm(const v1::Approval& approval, std::string_view action, std::string_view what);
+  // Announces that the review it owes did not come in time, once.
+  absl::Status TellOverdue(std::string_view id);
   void WakeTimer();
   void RunTimer();
 
   ApprovalStore& store_;
+  StandingStore& standing_;
   grant::GrantStore& grants_;
   fleet::FleetHub& hub_;
   audit::AuditSink& audit_;
   const Clock& clock_;
   Random& random_;
+  const FreezeAt freeze_at_;
+
+  mutable absl::Mutex delegations_mu_;
+  std::vector<v1::Delegation> delegations_ ABSL_GUARDED_BY(delegations_mu_);
 
   absl::Mutex watchers_mu_;
   int64_t next_subscription_ ABSL_GUARDED_BY(watchers_mu_) = 1;

@@ -74,6 +74,8 @@ class SidecarBackend {
   virtual absl::StatusOr<v1::Approval> WithdrawApproval(std::string_view sidecar_id,
                                                         const v1::WithdrawApprovalRequest& request) = 0;
 
+  virtual absl::Status AttachPreview(std::string_view sidecar_id, const v1::AttachPreviewRequest& request) = 0;
+
   // A session began or ended. Idempotent: the state of a session only moves forward.
   virtual absl::Status ReportSession(std::string_view sidecar_id, const v1::Session& session) = 0;
   // Everything that is live on the sidecar now. Sessions of it that the store has as live and that are not here ended

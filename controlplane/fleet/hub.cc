@@ -78,6 +78,9 @@ void Hub::PushApproval(const v1::Approval& approval) {
   // The sidecar knows what it asked for, and an event in the outbox should be small.
   event.mutable_approval()->clear_binding();
   event.mutable_approval()->clear_effects();
+  event.mutable_approval()->clear_preview();
+  event.mutable_approval()->clear_shape();
+  event.mutable_approval()->clear_hold();
   // Sessions on several sidecars may wait for the same approval, so all that serve the target hear of it.
   for (const auto& member : AllMembers()) {
     if (member->sidecar_id == approval.sidecar_id() || Serves(*member, approval.target())) member->PushEvent(event);

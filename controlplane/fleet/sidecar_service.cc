@@ -103,11 +103,10 @@ grpc::ServerUnaryReactor* SidecarService::RevokeSidecar(grpc::CallbackServerCont
 grpc::ServerUnaryReactor* SidecarService::GetCatalog(grpc::CallbackServerContext* context,
                                                      const v1::GetCatalogRequest* request,
                                                      v1::CatalogSnapshot* response) {
-  return Run(context, "SidecarService/GetCatalog",
-             [this, request, response](const identity::Caller&) -> absl::Status {
-               POSTERN_ASSIGN_OR_RETURN(*response, catalogs_.Get(request->target(), request->database()));
-               return absl::OkStatus();
-             });
+  return Run(context, "SidecarService/GetCatalog", [this, request, response](const identity::Caller&) -> absl::Status {
+    POSTERN_ASSIGN_OR_RETURN(*response, catalogs_.Get(request->target(), request->database()));
+    return absl::OkStatus();
+  });
 }
 
 grpc::ServerUnaryReactor* SidecarService::JoinSidecar(grpc::CallbackServerContext* context,
@@ -200,6 +199,14 @@ grpc::ServerUnaryReactor* SidecarService::WithdrawApproval(grpc::CallbackServerC
                          POSTERN_ASSIGN_OR_RETURN(*response, requests_.backend.WithdrawApproval(caller.id, *request));
                          return absl::OkStatus();
                        });
+}
+
+grpc::ServerUnaryReactor* SidecarService::AttachPreview(grpc::CallbackServerContext* context,
+                                                        const v1::AttachPreviewRequest* request,
+                                                        v1::AttachPreviewResponse*) {
+  return RunForSidecar(context, "SidecarService/AttachPreview", [this, request](const SidecarCaller& caller) {
+    return requests_.backend.AttachPreview(caller.id, *request);
+  });
 }
 
 }  // namespace postern::fleet

@@ -67,6 +67,9 @@ class SidecarService final : public v1::SidecarService::CallbackService {
   grpc::ServerUnaryReactor* WithdrawApproval(grpc::CallbackServerContext* context,
                                              const v1::WithdrawApprovalRequest* request,
                                              v1::Approval* response) override;
+  grpc::ServerUnaryReactor* AttachPreview(grpc::CallbackServerContext* context,
+                                          const v1::AttachPreviewRequest* request,
+                                          v1::AttachPreviewResponse* response) override;
 
  private:
   // Runs `handler` on a worker for a caller that the gate admits.

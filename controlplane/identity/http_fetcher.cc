@@ -67,9 +67,11 @@ bool IsLoopback(std::string_view host) {
   return host.starts_with("127.") && host.find_first_not_of("0123456789.") == std::string_view::npos;
 }
 
+void InitialiseCurl() { static const CurlGlobal kGlobal; }
+
 class CurlFetcher final : public HttpFetcher {
  public:
-  CurlFetcher() { static const CurlGlobal kGlobal; }
+  CurlFetcher() { InitialiseCurl(); }
 
   absl::StatusOr<std::string> Get(std::string_view url, const FetchOptions& options) const override {
     POSTERN_RETURN_IF_ERROR(CheckIssuerUrl(url, options.allow_loopback_http));
@@ -86,7 +88,6 @@ class CurlFetcher final : public HttpFetcher {
     return std::move(sink.body);
   }
 
- private:
   static void Prepare(CURL* curl, const std::string& url, const FetchOptions& options, Sink& sink) {
     const bool plain = url.starts_with(kHttp);
     curl_easy_setopt(curl, CURLOPT_URL, url.c_str());
@@ -129,6 +130,32 @@ absl::Status CheckIssuerUrl(std::string_view url, bool allow_loopback_http) {
     return BadUrl("an issuer over http:// is accepted on a loopback address only, and where the provider allows it");
   }
   return absl::OkStatus();
+}
+
+absl::Status HttpPost(const std::string& url, const std::vector<std::string>& headers, const std::string& body,
+                      const FetchOptions& options) {
+  POSTERN_RETURN_IF_ERROR(CheckIssuerUrl(url, options.allow_loopback_http));
+  InitialiseCurl();
+  const auto unavailable = [](std::string_view why) {
+    return Error(absl::StatusCode::kUnavailable, "ISSUER_UNAVAILABLE", fmt::format("not delivered: {}", why));
+  };
+  const CurlPtr curl(curl_easy_init());
+  if (curl == nullptr) return unavailable("out of memory");
+  Sink sink{{}, options.max_bytes};
+  CurlFetcher::Prepare(curl.get(), url, options, sink);
+  std::unique_ptr<curl_slist, void (*)(curl_slist*)> lines(nullptr, curl_slist_free_all);
+  for (const std::string& header : headers) {
+    lines.reset(curl_slist_append(lines.release(), header.c_str()));
+  }
+  curl_easy_setopt(curl.get(), CURLOPT_HTTPHEADER, lines.get());
+  curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDS, body.c_str());
+  curl_easy_setopt(curl.get(), CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+  if (const CURLcode code = curl_easy_perform(curl.get()); code != CURLE_OK)
+    return unavailable(curl_easy_strerror(code));
+  long status = 0;
+  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
+  if (status >= 200 && status < 300) return absl::OkStatus();
+  return unavailable(fmt::format("the answer has status {}", status));
 }
 
 std::unique_ptr<HttpFetcher> NewHttpFetcher() { return std::make_unique<CurlFetcher>(); }

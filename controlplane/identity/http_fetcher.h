@@ -4,6 +4,7 @@
 #include <memory>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -31,6 +32,13 @@ class HttpFetcher {
 
 // Over libcurl.
 std::unique_ptr<HttpFetcher> NewHttpFetcher();
+
+// Posts `body` with these header lines, over libcurl and with the same care. Thread-safe; blocks for at most the
+// timeout. OK for an answer of 2xx, whose body is not read.
+//   INVALID_ARGUMENT/ISSUER_URL, UNAVAILABLE/ISSUER_UNAVAILABLE as for Get(). Neither tells the URL, which may be
+//   secret.
+absl::Status HttpPost(const std::string& url, const std::vector<std::string>& headers, const std::string& body,
+                      const FetchOptions& options);
 
 // INVALID_ARGUMENT/ISSUER_URL unless `url` is one that Get() would ask: https with a host, or http to 127.0.0.0/8,
 // [::1] or localhost where that is allowed; no user, no fragment.

@@ -85,14 +85,15 @@ class WatchReactor final : public grpc::ServerWriteReactor<v1::Approval> {
 
   void Offer(const v1::Approval& changed) {
     if (!only_id_.empty() && changed.id() != only_id_) return;
-    if (!Approvals::Visible(caller_, changed)) return;
+    std::optional<v1::Approval> view = approvals_.ViewFor(caller_, changed);
+    if (!view.has_value()) return;
     absl::MutexLock lock(&mu_);
     if (end_.has_value()) return;
     if (queue_.size() >= kMostQueued) {
       end_ = ToGrpc(Error(absl::StatusCode::kResourceExhausted, "WATCH_TOO_SLOW",
                           "the watcher does not keep up with the changes", "watch again"));
     } else {
-      queue_.push_back(changed);
+      queue_.push_back(*std::move(view));
     }
     Advance();
   }
@@ -171,6 +172,96 @@ grpc::Status ApprovalRpc::CancelApproval(grpc::ServerContext* context, const v1:
                    [&](const Caller& caller, AuditRecord& act) -> absl::Status {
                      act.set_approval_id(request->id());
                      POSTERN_ASSIGN_OR_RETURN(*response, approvals_.Cancel(caller, *request));
+                     return absl::OkStatus();
+                   });
+}
+
+grpc::Status ApprovalRpc::BreakGlass(grpc::ServerContext* context, const v1::BreakGlassRequest* request,
+                                     v1::Approval* response) {
+  return gate_.Run(*context, "ApprovalService/BreakGlass", *request, response,
+                   [&](const Caller& caller, AuditRecord& act) -> absl::Status {
+                     act.set_approval_id(request->id());
+                     POSTERN_ASSIGN_OR_RETURN(*response, approvals_.BreakGlass(caller, *request));
+                     return absl::OkStatus();
+                   });
+}
+
+grpc::Status ApprovalRpc::ReviewApproval(grpc::ServerContext* context, const v1::ReviewApprovalRequest* request,
+                                         v1::Approval* response) {
+  return gate_.Run(*context, "ApprovalService/ReviewApproval", *request, response,
+                   [&](const Caller& caller, AuditRecord& act) -> absl::Status {
+                     act.set_approval_id(request->id());
+                     POSTERN_ASSIGN_OR_RETURN(*response, approvals_.Review(caller, *request));
+                     return absl::OkStatus();
+                   });
+}
+
+grpc::Status ApprovalRpc::CreateDelegation(grpc::ServerContext* context, const v1::CreateDelegationRequest* request,
+                                           v1::Delegation* response) {
+  return gate_.Run(*context, "ApprovalService/CreateDelegation", *request, response,
+                   [&](const Caller& caller, AuditRecord& act) -> absl::Status {
+                     (*act.mutable_detail())["to"] = request->to();
+                     POSTERN_ASSIGN_OR_RETURN(*response, approvals_.Delegate(caller, *request));
+                     act.set_object(response->id());
+                     return absl::OkStatus();
+                   });
+}
+
+grpc::Status ApprovalRpc::ListDelegations(grpc::ServerContext* context, const v1::ListDelegationsRequest* request,
+                                          v1::ListDelegationsResponse* response) {
+  return gate_.Run(*context, "ApprovalService/ListDelegations", *request, response, [&](const Caller&, AuditRecord&) {
+    for (v1::Delegation& one : approvals_.Delegations()) *response->add_delegations() = std::move(one);
+    return absl::OkStatus();
+  });
+}
+
+grpc::Status ApprovalRpc::DeleteDelegation(grpc::ServerContext* context, const v1::DeleteDelegationRequest* request,
+                                           v1::DeleteDelegationResponse* response) {
+  return gate_.Run(*context, "ApprovalService/DeleteDelegation", *request, response,
+                   [&](const Caller& caller, AuditRecord& act) {
+                     act.set_object(request->id());
+                     return approvals_.EndDelegation(caller, request->id());
+                   });
+}
+
+grpc::Status ApprovalRpc::ListTemplates(grpc::ServerContext* context, const v1::ListTemplatesRequest* request,
+                                        v1::ListTemplatesResponse* response) {
+  return gate_.Run(
+      *context, "ApprovalService/ListTemplates", *request, response, [&](const Caller&, AuditRecord&) -> absl::Status {
+        POSTERN_ASSIGN_OR_RETURN(std::vector<v1::ApprovalTemplate> found, approvals_.Templates(request->all()));
+        for (v1::ApprovalTemplate& one : found) *response->add_templates() = std::move(one);
+        return absl::OkStatus();
+      });
+}
+
+grpc::Status ApprovalRpc::RevokeTemplate(grpc::ServerContext* context, const v1::RevokeTemplateRequest* request,
+                                         v1::ApprovalTemplate* response) {
+  return gate_.Run(*context, "ApprovalService/RevokeTemplate", *request, response,
+                   [&](const Caller& caller, AuditRecord& act) -> absl::Status {
+                     act.set_object(request->id());
+                     POSTERN_ASSIGN_OR_RETURN(*response, approvals_.RevokeTemplate(caller, request->id()));
+                     return absl::OkStatus();
+                   });
+}
+
+grpc::Status ApprovalRpc::ListWebhookDeliveries(grpc::ServerContext* context,
+                                                const v1::ListWebhookDeliveriesRequest* request,
+                                                v1::ListWebhookDeliveriesResponse* response) {
+  return gate_.Run(*context, "ApprovalService/ListWebhookDeliveries", *request, response,
+                   [&](const Caller&, AuditRecord&) -> absl::Status {
+                     POSTERN_ASSIGN_OR_RETURN(std::vector<v1::WebhookDelivery> found, dispatcher_.List(*request));
+                     for (v1::WebhookDelivery& one : found) *response->add_deliveries() = std::move(one);
+                     return absl::OkStatus();
+                   });
+}
+
+grpc::Status ApprovalRpc::RetryWebhookDelivery(grpc::ServerContext* context,
+                                               const v1::RetryWebhookDeliveryRequest* request,
+                                               v1::WebhookDelivery* response) {
+  return gate_.Run(*context, "ApprovalService/RetryWebhookDelivery", *request, response,
+                   [&](const Caller&, AuditRecord& act) -> absl::Status {
+                     act.set_object(request->id());
+                     POSTERN_ASSIGN_OR_RETURN(*response, dispatcher_.Retry(request->id()));
                      return absl::OkStatus();
                    });
 }

@@ -71,6 +71,10 @@ absl::StatusOr<v1::Approval> RoomBackend::WithdrawApproval(std::string_view side
   return deps_.approvals.Withdraw(sidecar_id, request);
 }
 
+absl::Status RoomBackend::AttachPreview(std::string_view sidecar_id, const v1::AttachPreviewRequest& request) {
+  return deps_.approvals.AttachPreview(sidecar_id, request);
+}
+
 absl::Status RoomBackend::ReportSession(std::string_view sidecar_id, const v1::Session& session) {
   v1::Session own = session;
   own.set_sidecar_id(std::string(sidecar_id));

@@ -66,6 +66,7 @@ class RoomBackend final : public fleet::SidecarBackend {
                                              const v1::ClaimApprovalRequest& request) override;
   absl::StatusOr<v1::Approval> WithdrawApproval(std::string_view sidecar_id,
                                                 const v1::WithdrawApprovalRequest& request) override;
+  absl::Status AttachPreview(std::string_view sidecar_id, const v1::AttachPreviewRequest& request) override;
   absl::Status ReportSession(std::string_view sidecar_id, const v1::Session& session) override;
   absl::Status ReportLiveSessions(std::string_view sidecar_id, const std::vector<v1::Session>& live) override;
   absl::StatusOr<fleet::Ingested> IngestAudit(std::string_view writer,

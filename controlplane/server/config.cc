@@ -56,6 +56,12 @@ Reader Into(std::string& value) {
 Reader Into(double& value) {
   return [&value](const YAML::Node& node) { value = node.as<double>(); };
 }
+Reader Into(bool& value) {
+  return [&value](const YAML::Node& node) { value = node.as<bool>(); };
+}
+Reader Into(std::vector<std::string>& value) {
+  return [&value](const YAML::Node& node) { value = node.as<std::vector<std::string>>(); };
+}
 Reader Into(int64_t& value) {
   return [&value](const YAML::Node& node) { value = node.as<int64_t>(); };
 }
@@ -88,6 +94,40 @@ absl::Status Check(const Config& config, std::string_view path) {
   if (!std::isfinite(limits.burst) || limits.burst < 1) return invalid("limits.burst must be at least 1");
   if (limits.largest_request_bytes < 1024 || limits.largest_request_bytes > (int64_t{16} << 20)) {
     return invalid("limits.largest_request_bytes must be 1024 to 16777216");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status ReadWebhooks(const YAML::Node& list, std::string_view path, std::vector<Config::Webhook>& webhooks) {
+  if (!list.IsSequence()) return Invalid(path, list.Mark(), "webhooks must be a list");
+  for (const YAML::Node& node : list) {
+    Config::Webhook& webhook = webhooks.emplace_back();
+    const Readers keys = {{"name", Into(webhook.name)},
+                          {"url", Into(webhook.url)},
+                          {"shape", Into(webhook.shape)},
+                          {"secret_file", Into(webhook.secret_file)},
+                          {"routing_key_file", Into(webhook.routing_key_file)},
+                          {"events", Into(webhook.events)},
+                          {"groups", Into(webhook.groups)},
+                          {"link", Into(webhook.link)},
+                          {"ca_file", Into(webhook.ca_file)},
+                          {"allow_loopback_http", Into(webhook.allow_loopback_http)}};
+    POSTERN_RETURN_IF_ERROR(ReadMap(node, keys, "webhooks.", path));
+    const auto invalid = [&](std::string_view what) {
+      return Invalid(path, node.Mark(), fmt::format("webhook {}: {}", webhook.name, what));
+    };
+    if (webhook.name.empty()) return invalid("name is missing");
+    if (std::count_if(webhooks.begin(), webhooks.end(),
+                      [&](const Config::Webhook& other) { return other.name == webhook.name; }) > 1) {
+      return invalid("the name is used twice");
+    }
+    if (webhook.url.empty()) return invalid("url is missing");
+    if (webhook.shape != "postern" && webhook.shape != "slack" && webhook.shape != "teams" &&
+        webhook.shape != "pagerduty") {
+      return invalid("shape must be postern, slack, teams or pagerduty");
+    }
+    if (webhook.shape == "postern" && webhook.secret_file.empty()) return invalid("secret_file is missing");
+    if (webhook.shape == "pagerduty" && webhook.routing_key_file.empty()) return invalid("routing_key_file is missing");
   }
   return absl::OkStatus();
 }
@@ -136,6 +176,7 @@ absl::StatusOr<Config> ParseConfig(std::string_view yaml, std::string_view path)
   }
   Config config;
   absl::Status limits_status;
+  absl::Status webhooks_status;
   const Readers limits = {{"calls_per_second", Into(config.limits.calls_per_second)},
                           {"burst", Into(config.limits.burst)},
                           {"largest_request_bytes", Into(config.limits.largest_request_bytes)}};
@@ -150,9 +191,11 @@ absl::StatusOr<Config> ParseConfig(std::string_view yaml, std::string_view path)
       {"log_level", Into(config.log_level)},
       {"tls_hosts", [&](const YAML::Node& node) { config.tls_hosts = node.as<std::vector<std::string>>(); }},
       {"limits", [&](const YAML::Node& node) { limits_status = ReadMap(node, limits, "limits.", path); }},
+      {"webhooks", [&](const YAML::Node& node) { webhooks_status = ReadWebhooks(node, path, config.webhooks); }},
   };
   POSTERN_RETURN_IF_ERROR(ReadMap(root, keys, "", path));
   POSTERN_RETURN_IF_ERROR(limits_status);
+  POSTERN_RETURN_IF_ERROR(webhooks_status);
   if (config.advertise.empty()) config.advertise = config.listen;
   POSTERN_RETURN_IF_ERROR(Check(config, path));
   if (config.tls_hosts.empty()) {

@@ -50,6 +50,31 @@ struct Config {
     // limits.largest_request_bytes: of one request of the API, streams apart. 1 KiB to 16 MiB. Default 4 MiB.
     int64_t largest_request_bytes = int64_t{4} << 20;
   } limits;
+
+  // webhooks: receivers that are told what happens to approvals; docs/webhooks.md. Default none.
+  struct Webhook {
+    // name: in lists and logs. Required, unique.
+    std::string name;
+    // url: https://…, or http:// on a loopback address with allow_loopback_http. Required.
+    std::string url;
+    // shape: postern, slack, teams or pagerduty. Default postern.
+    std::string shape = "postern";
+    // secret_file: file with the key that signs deliveries, 32 bytes or more. Required for shape postern.
+    std::string secret_file;
+    // routing_key_file: file with the routing key. Required for shape pagerduty.
+    std::string routing_key_file;
+    // events: of docs/webhooks.md. Default all.
+    std::vector<std::string> events;
+    // groups: only approvals that one of these groups may decide. Default all.
+    std::vector<std::string> groups;
+    // link: where people are sent, {id} standing for the approval's id. Default: they are told the command.
+    std::string link;
+    // ca_file: PEM of the CAs that the receiver's certificate must come from. Default: the system's.
+    std::string ca_file;
+    // allow_loopback_http: true allows http:// to 127.0.0.1, [::1] and localhost. Default false.
+    bool allow_loopback_http = false;
+  };
+  std::vector<Webhook> webhooks;
 };
 
 // What store::Database::Open() takes for `config.store`; `file` is the SQLite file's path.

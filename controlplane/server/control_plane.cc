@@ -23,8 +23,10 @@
 #include "controlplane/server/rpc_server.h"
 #include "controlplane/server/service_keys.h"
 #include "controlplane/server/services.h"
+#include "controlplane/server/webhooks.h"
 #include "controlplane/store/approval_store.h"
 #include "controlplane/store/audit_store.h"
+#include "controlplane/store/delivery_store.h"
 #include "controlplane/store/fleet_store.h"
 #include "controlplane/store/grant_store.h"
 #include "controlplane/store/identity_store.h"
@@ -32,6 +34,7 @@
 #include "controlplane/store/policy_store.h"
 #include "controlplane/store/request_memory.h"
 #include "controlplane/store/session_store.h"
+#include "controlplane/store/standing_store.h"
 #include "controlplane/store/target_store.h"
 #include "fmt/format.h"
 
@@ -49,6 +52,8 @@ struct Stores {
       : keys(database),
         grants(database),
         approvals(database),
+        standing(database),
+        deliveries(database),
         policy(database),
         targets(database),
         sessions(database),
@@ -60,6 +65,8 @@ struct Stores {
   store::SqlKeyStore keys;
   store::SqlGrantStore grants;
   store::SqlApprovalStore approvals;
+  store::SqlStandingStore standing;
+  store::SqlDeliveryStore deliveries;
   store::SqlPolicyStore policy;
   store::SqlTargetStore targets;
   store::SqlSessionStore sessions;
@@ -148,6 +155,8 @@ struct ControlPlane::Parts {
   std::unique_ptr<fleet::Hub> hub;
   std::unique_ptr<fleet::Catalogs> catalogs;
   std::unique_ptr<approval::Approvals> approvals;
+  std::vector<webhook::Endpoint> endpoints;
+  std::unique_ptr<webhook::Dispatcher> dispatcher;
   std::unique_ptr<RoomBackend> backend;
 
   std::optional<grant::TokenDeps> token_deps;
@@ -179,6 +188,7 @@ struct ControlPlane::Parts {
   void MakeServices();
   absl::Status Serve();
   void Report(const CallReport& call);
+  absl::StatusOr<std::optional<approval::Freeze>> FreezeFor(const v1::Approval& asked, absl::Time now) const;
 };
 
 absl::Status ControlPlane::Parts::OpenStores() {
@@ -197,6 +207,7 @@ absl::Status ControlPlane::Parts::OpenStores() {
   POSTERN_ASSIGN_OR_RETURN(
       audit, audit::AuditLog::Open(AuditOptions(config), stores->audit, keys->audit_key().key, clock, random));
   POSTERN_ASSIGN_OR_RETURN(book, policy::PolicyBook::Open(stores->policy));
+  POSTERN_ASSIGN_OR_RETURN(endpoints, LoadWebhooks(config));
   return dir->WriteFile(dir->ca_path(), keys->ca().certificate_pem());
 }
 
@@ -205,7 +216,11 @@ void ControlPlane::Parts::MakeRooms() {
       StoreSources::Deps{stores->policy, stores->targets, stores->grants, *audit, *vault, *keys, clock, config.origin});
   hub = std::make_unique<fleet::Hub>(fleet::HubOptions{}, *sources, *stores->fleet, clock);
   catalogs = std::make_unique<fleet::Catalogs>(*stores->fleet);
-  approvals = std::make_unique<approval::Approvals>(stores->approvals, stores->grants, *hub, *audit, clock, random);
+  approvals = std::make_unique<approval::Approvals>(
+      stores->approvals, stores->standing, stores->grants, *hub, *audit, clock, random,
+      [this](const v1::Approval& asked, absl::Time now) { return FreezeFor(asked, now); });
+  dispatcher = std::make_unique<webhook::Dispatcher>(std::move(endpoints), *approvals, stores->approvals,
+                                                     stores->deliveries, PostToWebhook, clock, random);
   backend = std::make_unique<RoomBackend>(
       RoomBackend::Deps{*approvals, stores->grants, stores->targets, stores->sessions, *audit, *vault, clock});
 
@@ -220,6 +235,19 @@ void ControlPlane::Parts::MakeRooms() {
       identity::IdentityDeps{stores->identity, *audit, clock, [this](std::string_view agent, std::string_view reason) {
                                return grant::RevokeGrantsOf(*token_deps, agent, reason);
                              }});
+}
+
+absl::StatusOr<std::optional<approval::Freeze>> ControlPlane::Parts::FreezeFor(const v1::Approval& asked,
+                                                                               absl::Time now) const {
+  POSTERN_ASSIGN_OR_RETURN(const grant::Grant grant, stores->grants.Get(asked.grant_id()));
+  POSTERN_ASSIGN_OR_RETURN(const target::StoredTarget target, stores->targets.Get(asked.target()));
+  const std::optional<policy::FreezeView> found = book->Current()->FreezeAt(
+      {.agent = asked.agent(),
+       .on_behalf_of = asked.on_behalf_of(),
+       .groups = {grant.body.groups().begin(), grant.body.groups().end()}},
+      {.name = asked.target(), .database = asked.database(), .env = target.target.env()}, now);
+  if (!found.has_value()) return std::optional<approval::Freeze>();
+  return std::optional<approval::Freeze>({.name = found->name, .message = found->message, .until = found->until});
 }
 
 void ControlPlane::Parts::MakeGate() {
@@ -244,7 +272,7 @@ void ControlPlane::Parts::MakeGate() {
 
 void ControlPlane::Parts::MakeServices() {
   token_rpc = std::make_unique<TokenRpc>(*gate, *token_deps);
-  approval_rpc = std::make_unique<ApprovalRpc>(*gate, *approvals);
+  approval_rpc = std::make_unique<ApprovalRpc>(*gate, *approvals, *dispatcher);
   policy_rpc = std::make_unique<PolicyRpc>(*gate, *policy_deps);
   target_rpc = std::make_unique<TargetRpc>(*gate, *target_deps);
   session_rpc = std::make_unique<SessionRpc>(*gate, *session_deps);

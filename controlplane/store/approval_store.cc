@@ -3,6 +3,7 @@
 #include <optional>
 
 #include "common/base/status_macros.h"
+#include "common/base/timestamps.h"
 #include "controlplane/store/grant_store.h"
 #include "controlplane/store/rows.h"
 #include "fmt/format.h"
@@ -12,12 +13,32 @@ namespace {
 
 using approval::Approval;
 
-constexpr std::string_view kColumns = "body, owner, version";
+constexpr std::string_view kColumns = "body, owner, version, preview";
 
 absl::StatusOr<Approval> ReadRow(const Statement& row) {
   v1::Approval body;
   POSTERN_RETURN_IF_ERROR(ParseBody(row.Bytes(0), body));
+  if (!row.IsNull(3)) POSTERN_RETURN_IF_ERROR(ParseBody(row.Bytes(3), *body.mutable_preview()));
   return Approval(std::move(body), row.Text(1), row.Int(2));
+}
+
+// The body as it is kept: the preview has a column of its own, and the rest of these are made for each answer.
+std::string Kept(const Approval& approval) {
+  v1::Approval body = approval.body();
+  body.clear_preview();
+  body.clear_earlier();
+  body.clear_freeze();
+  body.clear_freeze_until();
+  return body.SerializeAsString();
+}
+
+absl::Time StoredReview(const Approval& approval) {
+  const absl::Time due = approval.ReviewDeadline();
+  return due == absl::InfiniteFuture() ? kNoTime : due;
+}
+
+int64_t OwesReview(const Approval& approval) {
+  return approval.body().has_broken_glass() && !approval.body().broken_glass().has_review_time() ? 1 : 0;
 }
 
 absl::Time StoredDeadline(const Approval& approval) {
@@ -30,6 +51,24 @@ absl::StatusOr<Approval> ReadById(Connection& db, std::string_view id) {
   return ReadOne<Approval>(row.BindAll(id), ReadRow, [&] { return approval::error::NotFound(id); });
 }
 
+// What became of the same statement when it was sent before.
+absl::StatusOr<std::optional<std::string>> FindForResent(Connection& db, const Approval& fresh) {
+  Statement rows = db.Prepare(fmt::format(
+      "SELECT {} FROM approvals WHERE grant_id = ? AND digest = ? AND kind = 2 ORDER BY id DESC LIMIT 1", kColumns));
+  if (!rows.BindAll(fresh.body().grant_id(), Blob{fresh.body().binding_digest()}).Step()) {
+    POSTERN_RETURN_IF_ERROR(rows.status());
+    return std::nullopt;
+  }
+  POSTERN_ASSIGN_OR_RETURN(const Approval last, ReadRow(rows));
+  const absl::Time now = FromTimestamp(fresh.body().create_time());
+  const bool approved = last.body().state() == v1::APPROVAL_APPROVED && now < last.Deadline();
+  // A denial stands as long as the question would have stood: asking again at once is no way around it.
+  const bool denied =
+      last.body().state() == v1::APPROVAL_DENIED && now < FromTimestamp(last.body().request_expire_time());
+  if (!approved && !denied) return std::nullopt;
+  return last.id();
+}
+
 // The id of the approval that `waiter`'s request made, or else of the pending one for the same thing.
 absl::StatusOr<std::optional<std::string>> FindJoinable(Connection& db, const Approval& fresh,
                                                         const approval::Waiter& waiter) {
@@ -40,14 +79,17 @@ absl::StatusOr<std::optional<std::string>> FindJoinable(Connection& db, const Ap
       db.Prepare("SELECT id FROM approvals WHERE grant_id = ? AND digest = ? AND state = 1 AND kind = 2");
   if (pending.BindAll(fresh.body().grant_id(), Blob{fresh.body().binding_digest()}).Step()) return pending.Text(0);
   POSTERN_RETURN_IF_ERROR(pending.status());
+  if (fresh.body().hold().mode() == "return") return FindForResent(db, fresh);
   return std::nullopt;
 }
 
 // ABORTED/STALE_ETAG.
 absl::Status ReplaceApproval(Connection& db, const Approval& next) {
   POSTERN_RETURN_IF_ERROR(db.Run(
-      "UPDATE approvals SET state = ?, deadline = ?, version = version + 1, body = ? WHERE id = ? AND version = ?",
-      next.body().state(), StoredDeadline(next), Blob{next.body().SerializeAsString()}, next.id(), next.version()));
+      "UPDATE approvals SET state = ?, deadline = ?, review_due = ?, review_owed = ?, version = version + 1, body = ? "
+      "WHERE id = ? AND version = ?",
+      next.body().state(), StoredDeadline(next), StoredReview(next), OwesReview(next), Blob{Kept(next)}, next.id(),
+      next.version()));
   return db.changes() == 1 ? absl::OkStatus() : approval::error::StaleEtag(next.id());
 }
 
@@ -58,10 +100,10 @@ static_assert(v1::APPROVAL_PENDING == 1 && v1::APPROVAL_KIND_STATEMENT == 2, "th
 absl::Status InsertApproval(Connection& db, const Approval& fresh) {
   const v1::Approval& body = fresh.body();
   return db.Run(
-      "INSERT INTO approvals(id, kind, state, agent, owner, grant_id, digest, deadline, version, body) "
-      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
+      "INSERT INTO approvals(id, kind, state, agent, owner, grant_id, digest, deadline, likeness, version, body) "
+      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 1, ?)",
       body.id(), body.kind(), body.state(), body.agent(), fresh.owner(), body.grant_id(), Blob{body.binding_digest()},
-      StoredDeadline(fresh), Blob{body.SerializeAsString()});
+      StoredDeadline(fresh), Blob{approval::LikenessOf(body)}, Blob{Kept(fresh)});
 }
 
 absl::StatusOr<Approval> SqlApprovalStore::OpenOrJoin(const Approval& fresh, const approval::Waiter& waiter,
@@ -101,6 +143,8 @@ absl::StatusOr<std::vector<Approval>> SqlApprovalStore::List(const approval::App
   if (filter.state != v1::APPROVAL_STATE_UNSPECIFIED) where.Add("state = ?", static_cast<int64_t>(filter.state));
   if (!filter.agent.empty()) where.Add("agent = ?", filter.agent);
   if (!filter.grant_id.empty()) where.Add("grant_id = ?", filter.grant_id);
+  if (filter.review_owed) where.Add("review_owed = 1");
+  if (!filter.likeness.empty()) where.AddBytes("likeness = ?", filter.likeness);
   if (!filter.before_id.empty()) where.Add("id < ?", filter.before_id);
   Statement rows =
       reader->Prepare(fmt::format("SELECT {} FROM approvals{} ORDER BY id DESC LIMIT ?", kColumns, where.Clause()));
@@ -108,17 +152,28 @@ absl::StatusOr<std::vector<Approval>> SqlApprovalStore::List(const approval::App
   return ReadAll<Approval>(rows, ReadRow);
 }
 
+absl::Status SqlApprovalStore::AttachPreview(std::string_view id, const v1::Preview& preview) {
+  return database_.Write([&](Connection& db) -> absl::Status {
+    POSTERN_RETURN_IF_ERROR(ReadById(db, id).status());
+    return db.Run("UPDATE approvals SET preview = ? WHERE id = ? AND preview IS NULL",
+                  Blob{preview.SerializeAsString()}, id);
+  });
+}
+
 absl::StatusOr<std::vector<Approval>> SqlApprovalStore::Due(absl::Time now, int limit) const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
-  Statement rows =
-      reader->Prepare(fmt::format("SELECT {} FROM approvals WHERE deadline <= ? ORDER BY deadline LIMIT ?", kColumns));
-  rows.BindAll(now, limit);
+  Statement rows = reader->Prepare(fmt::format(
+      "SELECT {} FROM approvals WHERE deadline <= ? OR review_due <= ? ORDER BY coalesce(deadline, review_due) LIMIT ?",
+      kColumns));
+  rows.BindAll(now, now, limit);
   return ReadAll<Approval>(rows, ReadRow);
 }
 
 absl::StatusOr<absl::Time> SqlApprovalStore::NextDeadline() const {
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
-  Statement row = reader->Prepare("SELECT min(deadline) FROM approvals WHERE deadline IS NOT NULL");
+  Statement row = reader->Prepare(
+      "SELECT min(next) FROM (SELECT min(deadline) AS next FROM approvals WHERE deadline IS NOT NULL "
+      "UNION ALL SELECT min(review_due) FROM approvals WHERE review_due IS NOT NULL) AS both_clocks");
   if (!row.Step()) return row.status();
   return row.IsNull(0) ? absl::InfiniteFuture() : row.Time(0);
 }

@@ -16,6 +16,7 @@ class SqlApprovalStore : public approval::ApprovalStore {
   absl::StatusOr<approval::Approval> Get(std::string_view id) const override;
   absl::StatusOr<approval::Approval> Replace(const approval::Approval& next, const grant::Grant* also) override;
   absl::StatusOr<std::vector<approval::Approval>> List(const approval::ApprovalFilter& filter) const override;
+  absl::Status AttachPreview(std::string_view id, const v1::Preview& preview) override;
   absl::StatusOr<std::vector<approval::Approval>> Due(absl::Time now, int limit) const override;
   absl::StatusOr<absl::Time> NextDeadline() const override;
   absl::StatusOr<std::vector<approval::Waiter>> Waiters(std::string_view id) const override;

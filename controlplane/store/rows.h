@@ -56,25 +56,36 @@ class Conditions {
     values_.emplace_back(value);
   }
 
+  void AddBytes(std::string_view condition, std::string value) {
+    Append(condition);
+    values_.emplace_back(Bytes{std::move(value)});
+  }
+
   // " WHERE …", or nothing when there are none.
   const std::string& Clause() const { return clause_; }
   // Binds the values from parameter 1 on; returns the next free parameter.
   int BindTo(Statement& statement) const {
     int index = 1;
     for (const auto& value : values_) {
-      std::visit([&](const auto& bound) { statement.Bind(index, bound); }, value);
+      std::visit([&](const auto& bound) { BindOne(statement, index, bound); }, value);
       ++index;
     }
     return index;
   }
 
  private:
+  struct Bytes {
+    std::string bytes;
+  };
+  static void BindOne(Statement& statement, int index, const Bytes& value) { statement.Bind(index, Blob{value.bytes}); }
+  static void BindOne(Statement& statement, int index, const std::string& value) { statement.Bind(index, value); }
+  static void BindOne(Statement& statement, int index, int64_t value) { statement.Bind(index, value); }
   void Append(std::string_view condition) {
     clause_ += clause_.empty() ? " WHERE " : " AND ";
     clause_ += condition;
   }
   std::string clause_;
-  std::vector<std::variant<std::string, int64_t>> values_;
+  std::vector<std::variant<std::string, Bytes, int64_t>> values_;
 };
 
 }  // namespace postern::store

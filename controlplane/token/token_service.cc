@@ -107,6 +107,7 @@ approval::Approval ApprovalFor(const TokenDeps& deps, const Grant& grant, const 
   body.set_rule_message(decision.rule.message);
   for (const std::string& group : decision.hold.groups) body.add_approver_groups(group);
   body.set_approvals_needed(decision.hold.approvals);
+  if (decision.hold.settings != nullptr) *body.mutable_hold() = *decision.hold.settings;
   *body.mutable_request_expire_time() =
       ToTimestamp(deps.clock.Now() + absl::Seconds(decision.hold.request_ttl_seconds));
   body.set_use_within_seconds(decision.hold.use_within_seconds);

@@ -156,9 +156,51 @@ absl::Status CatalogConnection::Connect() {
 }
 
 absl::StatusOr<CatalogConnection::Result> CatalogConnection::Run(std::string_view sql) {
-  const std::string text(sql);
+  if (PQsendQuery(conn_.get(), std::string(sql).c_str()) != 1) return Broken("cannot ask");
+  return Receive();
+}
+
+absl::StatusOr<CatalogConnection::Rows> CatalogConnection::Query(std::string_view sql) {
+  POSTERN_ASSIGN_OR_RETURN(const Result result, Run(sql));
+  return ReadRows(result.get());
+}
+
+absl::StatusOr<CatalogConnection::Rows> CatalogConnection::Query(std::string_view sql, const Values& values) {
+  std::vector<const char*> bytes;
+  std::vector<int> lengths;
+  for (const std::optional<std::string>& value : values.values) {
+    bytes.push_back(value.has_value() ? value->c_str() : nullptr);
+    lengths.push_back(value.has_value() ? static_cast<int>(value->size()) : 0);
+  }
+  std::vector<Oid> types(values.types.begin(), values.types.end());
+  types.resize(bytes.size(), 0);
+  const int sent = PQsendQueryParams(conn_.get(), std::string(sql).c_str(), static_cast<int>(bytes.size()),
+                                     types.data(), bytes.data(), lengths.data(), values.formats.data(), 0);
+  if (sent != 1) return Broken("cannot ask");
+  POSTERN_ASSIGN_OR_RETURN(const Result result, Receive());
+  return ReadRows(result.get());
+}
+
+CatalogConnection::Rows CatalogConnection::ReadRows(const pg_result* result) {
+  Rows rows;
+  const int columns = PQnfields(result);
+  for (int column = 0; column < columns; ++column) {
+    rows.names.emplace_back(PQfname(result, column));
+    rows.origins.push_back({PQftable(result, column), static_cast<int16_t>(PQftablecol(result, column))});
+  }
+  for (int i = 0; i < PQntuples(result); ++i) {
+    auto& cells = rows.cells.emplace_back();
+    for (int column = 0; column < columns; ++column) {
+      auto& cell = cells.emplace_back();
+      if (PQgetisnull(result, i, column) == 1) continue;
+      cell.emplace(PQgetvalue(result, i, column), static_cast<size_t>(PQgetlength(result, i, column)));
+    }
+  }
+  return rows;
+}
+
+absl::StatusOr<CatalogConnection::Result> CatalogConnection::Receive() {
   const absl::Duration deadline = Clock::System().Monotonic() + timeout_;
-  if (PQsendQuery(conn_.get(), text.c_str()) != 1) return Broken("cannot ask");
   for (int flushed = PQflush(conn_.get()); flushed != 0; flushed = PQflush(conn_.get())) {
     if (flushed < 0) return Broken("cannot ask");
     POSTERN_RETURN_IF_ERROR(WaitFor(kReadable | kWritable, deadline));

@@ -15,9 +15,11 @@
 #include <string_view>
 #include <unordered_map>
 #include <utility>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/sql/catalog.h"
 #include "postern/v1/sidecar.pb.h"
 
 struct pg_conn;
@@ -91,6 +93,23 @@ class CatalogConnection {
   CatalogConnection(const CatalogConnection&) = delete;
   CatalogConnection& operator=(const CatalogConnection&) = delete;
 
+  // An answer in text format. The last of several, for a text of several statements.
+  struct Rows {
+    std::vector<std::string> names;
+    // Table and column behind each, as the server says; zeros for expressions.
+    std::vector<sql::ColumnId> origins;
+    std::vector<std::vector<std::optional<std::string>>> cells;
+  };
+  // Parameters as a client sent them.
+  struct Values {
+    std::vector<std::optional<std::string>> values;
+    std::vector<int> formats;  // one for each value
+    std::vector<uint32_t> types;
+  };
+  //   UNAVAILABLE/CATALOG_UNREACHABLE: no answer, or the server refuses, in which case the connection is still good.
+  absl::StatusOr<Rows> Query(std::string_view sql);
+  absl::StatusOr<Rows> Query(std::string_view sql, const Values& values);
+
   //   UNAVAILABLE/CATALOG_UNREACHABLE: the connection is of no further use.
   absl::StatusOr<v1::CatalogContents> Load();
   absl::StatusOr<std::string> Probe();
@@ -107,6 +126,9 @@ class CatalogConnection {
   CatalogConnection(pg_conn* conn, int ca_fd, int stop_fd, absl::Duration timeout);
   absl::Status Connect();
   absl::StatusOr<Result> Run(std::string_view sql);
+  // Waits for what was sent.
+  absl::StatusOr<Result> Receive();
+  static Rows ReadRows(const pg_result* result);
   // `deadline` by the monotonic clock.
   absl::Status WaitFor(int16_t events, absl::Duration deadline);
   absl::Status Broken(std::string_view doing) const;

@@ -65,6 +65,11 @@ class Follower {
     return catalog_;
   }
 
+  ConnectionParameters parameters() const {
+    absl::MutexLock lock(&mu_);
+    return parameters_;
+  }
+
   absl::Duration age() const {
     absl::MutexLock lock(&mu_);
     return catalog_ == nullptr ? absl::InfiniteDuration() : clock_.Monotonic() - current_at_;
@@ -322,6 +327,13 @@ void CatalogService::GetOrRead(const std::string& target, const std::string& dat
     return;
   }
   Refresh(target, database, std::move(done));
+}
+
+std::optional<ConnectionParameters> CatalogService::Parameters(const std::string& target,
+                                                               const std::string& database) const {
+  const std::shared_ptr<Follower> follower = impl_->Find(target, database);
+  if (follower == nullptr) return std::nullopt;
+  return follower->parameters();
 }
 
 absl::Duration CatalogService::Age(const std::string& target, const std::string& database) const {

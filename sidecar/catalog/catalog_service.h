@@ -7,6 +7,7 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 
 #include "absl/status/statusor.h"
@@ -62,6 +63,9 @@ class CatalogService {
 
   // The same, but answers at once when there is a snapshot.
   void GetOrRead(const std::string& target, const std::string& database, Callback done);
+
+  // Where and as whom the database is read; nullopt when it is not followed. Holds the credential: use it and drop it.
+  std::optional<ConnectionParameters> Parameters(const std::string& target, const std::string& database) const;
 
   // When the snapshot was last known to be current (Clock::Monotonic); InfiniteDuration when there is none. Beyond a
   // few poll intervals the database does not answer.

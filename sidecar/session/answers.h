@@ -37,6 +37,8 @@ struct Execution {
   // Set: undo the statement if it changed more rows.
   std::optional<int64_t> rows_max;
   bool over_limit = false;
+  // It ran longer than its approval allows, and was cancelled for that.
+  bool run_expired = false;
   bool finished = false;  // its outcome is recorded
 
   // Masks of the result coming in. `origins` empty or nullptr: nothing is masked for this agent on this target.

@@ -89,7 +89,11 @@ struct Gateway::Thread {
 };
 
 Gateway::Gateway(GatewayOptions options, sidecar::Uplink& uplink, const Clock& clock, Random& random)
-    : options_(std::move(options)), uplink_(uplink), clock_(clock), registry_(options_.sessions, random) {}
+    : options_(std::move(options)),
+      uplink_(uplink),
+      clock_(clock),
+      registry_(options_.sessions, random),
+      previews_(clock) {}
 
 Gateway::~Gateway() {
   Drain(absl::ZeroDuration());
@@ -110,9 +114,9 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(GatewayOptions options,
     raw->uplink_.PublishCatalog(snapshot);
   };
   gateway->catalogs_ = std::make_unique<sidecar::CatalogService>(std::move(catalog_options), clock);
-  gateway->services_ = std::make_unique<Services>(
-      Services{clock, random, uplink, spool, *gateway->catalogs_, gateway->enforcers_, gateway->registry_,
-               gateway->approvals_, gateway->upstream_tls_, gateway->client_tls_.get(), o.sidecar_id, o.limits});
+  gateway->services_ = std::make_unique<Services>(Services{
+      clock, random, uplink, spool, *gateway->catalogs_, gateway->enforcers_, gateway->registry_, gateway->approvals_,
+      gateway->previews_, gateway->upstream_tls_, gateway->client_tls_.get(), o.sidecar_id, o.limits});
   POSTERN_RETURN_IF_ERROR(gateway->Bind());
   POSTERN_RETURN_IF_ERROR(gateway->MakeThreads());
   return gateway;

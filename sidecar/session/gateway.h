@@ -78,6 +78,7 @@ class Gateway : public sidecar::UplinkListener {
   EnforcerRegistry enforcers_;
   Registry registry_;
   ApprovalBoard approvals_;
+  preview::Previewer previews_;
   UpstreamTls upstream_tls_;
   std::unique_ptr<ClientTls> client_tls_;
   std::unique_ptr<sidecar::CatalogService> catalogs_;

@@ -38,6 +38,11 @@ namespace postern::session {
 
 class Relay {
  public:
+  // A request that was made for a statement which has returned.
+  struct AskedFor {
+    std::string id;
+    absl::Time until;
+  };
   // Called once, when the relay is over; from inside one of its coroutines or its methods.
   using OnEnd = std::function<void()>;
 
@@ -166,6 +171,11 @@ class Relay {
   reactor::Task<HoldResult> HoldOne(Held* held);
   reactor::Task<HoldResult> ClaimOne(Held* held);
   v1::RequestStatementApprovalRequest ApprovalRequest(const Held& held);
+  void TellHeld(const v1::Approval& approval);
+  // Has the database looked at for the approvers, where the rule allows it.
+  void AskForPreview(const Held& held);
+  // Cancels the statement when it still runs after `limit`.
+  void StartRunClock(absl::Duration limit, const std::shared_ptr<Execution>& execution);
   // `after`: for a client that is gone, the policies' `on_disconnect`, in which it may come back and join.
   void Withdraw(const Held& held, std::string_view reason, absl::Duration after = absl::ZeroDuration());
 
@@ -224,6 +234,8 @@ class Relay {
   bool client_hears_ = false;   // of ParameterStatus
   int64_t terms_revision_ = 0;  // of the policy whose terms the session was last brought to
   std::function<void(bool cancelled)> interrupt_hold_;
+  // Lives as long as the relay, for timers that may outlive it.
+  const std::shared_ptr<char> life_ = std::make_shared<char>();
 
   // Server side.
   std::string from_server_;  // the begin of a message

@@ -424,6 +424,11 @@ bool Relay::OnServerError(const wire::Message& message) {
       answers_.AnySensitive() ? mask::ScrubErrorFields(message.body) : std::string(message.body);
   if (front.denial != nullptr) {
     wire::AppendError(*front.denial, &client_.out());
+  } else if (front.execution != nullptr && front.execution->run_expired && error->sqlstate == "57014") {
+    wire::AppendError(PosternError("57014", "the statement ran longer than its approval allows",
+                                   "It was cancelled and has changed nothing.",
+                                   "Make it smaller, or ask for a rule with a longer `run_within`."),
+                      &client_.out());
   } else {
     AppendMessage('E', scrubbed, &client_.out());
   }

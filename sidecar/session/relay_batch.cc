@@ -349,6 +349,7 @@ Task<bool> Relay::HandleBatch(size_t size) {
           one.sql = expected.portal->prepared->text;
           one.portal = expected.portal;
           one.item = index;
+          one.alone = batch.held.size() == 1 && batch.items[index].max_rows == 0;
           held.push_back(std::move(one));
         }
         HoldResult result = co_await Hold(std::move(held));
@@ -364,6 +365,14 @@ Task<bool> Relay::HandleBatch(size_t size) {
         } else {
           for (size_t i = 0; i < batch.held.size(); ++i) {
             batch.items[batch.held[i]].expected.execution->approval_id = result.approval_ids[i];
+            StartRunClock(result.run_within, batch.items[batch.held[i]].expected.execution);
+          }
+          if (result.rows_max.has_value()) {
+            // It is alone; what follows waits until its count is known.
+            BatchItem& limited = batch.items[batch.held.front()];
+            result.Limit(limited.expected.execution.get());
+            limited.barrier = true;
+            batch.end = batch.held.front() + 1;
           }
         }
       }

@@ -166,6 +166,7 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     std::shared_ptr<const wire::ErrorFields> denial = co_await Settle();
     if (ended_) co_return false;
     const std::shared_ptr<Execution> execution = NewExecution(JudgeText(*text));
+    absl::Duration run_within = absl::InfiniteDuration();
     RefuseIfSpent(nullptr, execution.get());
     const sidecar::Plan& plan = *execution->plan;
     if (denial == nullptr && !std::exchange(asked_again, true) && AskForNewerCatalog(plan)) continue;
@@ -176,11 +177,14 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
       std::vector<Held> held(1);
       held[0].execution = execution;
       held[0].sql = std::string(*text);
+      held[0].alone = plan.decisions.size() == 1 && !unsynced_;
       HoldResult result = co_await Hold(std::move(held));
       if (ended_) co_return false;
       if (result.outcome == HoldResult::Outcome::kJudgeAgain) continue;
       if (result.outcome == HoldResult::Outcome::kReleased) {
         execution->approval_id = result.approval_ids.front();
+        result.Limit(execution.get());
+        run_within = result.run_within;
       } else {
         denial = result.denial;
       }
@@ -201,13 +205,16 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     if (ended_ || !recorded.ok()) audit_.Outcome(*execution, "not forwarded");
     if (ended_) co_return false;
     if (!recorded.ok()) co_return co_await DenySimple(Share(AuditUnavailable(recorded)));
+    StartRunClock(run_within, execution);
     co_return co_await ForwardQuery(message.whole, execution);
   }
 }
 
 Task<bool> Relay::ForwardQuery(std::string_view whole, std::shared_ptr<Execution> execution) {
   for (const policy::Decision& decision : execution->plan->decisions) {
-    if (decision.affected_rows_max.has_value()) execution->rows_max = decision.affected_rows_max;
+    const std::optional<int64_t>& most = decision.affected_rows_max;
+    // An approval may have set a limit already.
+    if (most.has_value()) execution->rows_max = std::min(*most, execution->rows_max.value_or(*most));
   }
   if (execution->rows_max.has_value()) co_return co_await ForwardLimitedQuery(whole, std::move(execution));
   upstream_.stream->out().append(whole);

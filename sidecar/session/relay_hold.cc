@@ -3,8 +3,11 @@
 
 #include "common/base/errors.h"
 #include "common/base/ids.h"
+#include "common/base/strings.h"
 #include "common/base/timestamps.h"
 #include "fmt/format.h"
+#include "fmt/ranges.h"
+#include "sidecar/session/hold_facts.h"
 #include "sidecar/session/relay.h"
 #include "sidecar/session/startup_parameters.h"
 #include "sidecar/wire/build.h"
@@ -21,6 +24,22 @@ constexpr absl::Duration kWatchInterval = absl::Seconds(1);
 wire::ErrorFields Unreachable(std::string_view detail) {
   return PosternError("57P03", "the control plane cannot be reached, so nobody can approve this statement", detail,
                       "Nothing was executed. Try again later.");
+}
+
+// What a statement of a rule with `mode: return` is answered while nobody has decided.
+wire::ErrorFields Asked(const std::vector<Relay::AskedFor>& asked) {
+  std::vector<std::string> ids;
+  absl::Time until = absl::InfiniteFuture();
+  for (const Relay::AskedFor& one : asked) {
+    ids.push_back(one.id);
+    until = std::min(until, one.until);
+  }
+  return PosternError(
+      "55000", fmt::format("waiting for approval {}", fmt::join(ids, ", ")),
+      fmt::format("Nothing was executed. It can be decided until {}.",
+                  StdView(absl::FormatTime(absl::RFC3339_sec, until, absl::UTCTimeZone()))),
+      "Send exactly the same statement again, with the same token, once it is approved: it finds its approval. "
+      "`postern approval show` says how it stands.");
 }
 
 std::string Comments(const v1::Approval& approval) {
@@ -118,6 +137,11 @@ v1::RequestStatementApprovalRequest Relay::ApprovalRequest(const Held& held) {
   request.set_session_id(info_.id);
   request.set_client_address(info_.client_address);
   request.set_in_transaction(state_.transaction_status() == 'T');
+  *request.mutable_hold() = held.terms();
+  *request.mutable_shape() = ShapeForApproval(plan, held.sql, held.alone);
+  const Risks risks = RisksOf(plan);
+  request.set_risk(risks.level);
+  for (const std::string& risk : risks.reasons) request.add_risks(risk);
   request.set_request_id(NewUuid(services_.random));
   return request;
 }
@@ -140,9 +164,17 @@ void Relay::Withdraw(const Held& held, std::string_view reason, absl::Duration a
 
 Task<Relay::HoldResult> Relay::Hold(std::vector<Held> held) {
   HoldResult result;
+  std::vector<AskedFor> asked;
   for (Held& one : held) {
     result = co_await HoldOne(&one);
-    if (result.outcome != HoldResult::Outcome::kReleased) break;
+    if (result.outcome == HoldResult::Outcome::kAsked) {
+      asked.push_back({one.approval.id(), FromTimestamp(one.approval.request_expire_time())});
+    } else if (result.outcome != HoldResult::Outcome::kReleased) {
+      break;
+    }
+  }
+  if (!asked.empty() && result.outcome != HoldResult::Outcome::kDenied) {
+    result = HoldResult{.denial = Share(Asked(asked))};
   }
   // Nothing is claimed before everything is approved: a claim is spent even when the rest is refused.
   if (result.outcome == HoldResult::Outcome::kReleased) {
@@ -164,10 +196,16 @@ Task<Relay::HoldResult> Relay::Hold(std::vector<Held> held) {
   }
   if (result.outcome == HoldResult::Outcome::kReleased) {
     result.approval_ids = std::move(ids);
+    for (const Held& one : held) {
+      const int64_t run = one.terms().run_within_seconds();
+      if (run > 0) result.run_within = std::min(result.run_within, absl::Seconds(run));
+      if (one.approval.rows_max() > 0) result.rows_max = one.approval.rows_max();
+    }
     co_return result;
   }
   const bool left = ended_ && end_reason_ == "client";
   for (const Held& one : held) {
+    if (one.returns() && result.outcome != HoldResult::Outcome::kJudgeAgain) continue;
     if (left) {
       Withdraw(one, "client disconnected", absl::Seconds(info_.terms.on_disconnect_seconds));
     } else {
@@ -175,6 +213,71 @@ Task<Relay::HoldResult> Relay::Hold(std::vector<Held> held) {
     }
   }
   co_return result;
+}
+
+void Relay::TellHeld(const v1::Approval& approval) {
+  const absl::Time until = FromTimestamp(approval.request_expire_time());
+  wire::AppendNotice(
+      {.severity = "NOTICE",
+       .sqlstate = "01000",
+       .message = fmt::format("postern: held for approval {}", approval.id()),
+       .detail = approval.in_transaction()
+                     ? fmt::format("It is inside a transaction, whose locks are held meanwhile: it is decided until {} "
+                                   "or not at all.",
+                                   StdView(absl::FormatTime(absl::RFC3339_sec, until, absl::UTCTimeZone())))
+                     : std::string(),
+       .hint = fmt::format("An approver runs: postern approval show {0}; postern approval approve {0}", approval.id())},
+      &client_.out());
+  client_.Flush();
+}
+
+void Relay::AskForPreview(const Held& held) {
+  const v1::PreviewSettings& settings = held.terms().preview();
+  // Who joins finds what was looked up for the one before; what is decided already needs none.
+  const bool first = held.approval.session_id() == info_.id && held.approval.state() == v1::APPROVAL_PENDING;
+  if (!first || settings.show().empty() || settings.show() == "none") return;
+  std::optional<sidecar::ConnectionParameters> parameters =
+      services_.catalogs.Parameters(info_.claims.target, info_.database);
+  if (!parameters.has_value()) return;
+  preview::Question question{.sql = held.sql,
+                             .plan = held.execution->plan,
+                             .search_path_text = SearchPathText(),
+                             .search_path = state_.search_path,
+                             .role = info_.role,
+                             .catalog = info_.enforcer->catalog(),
+                             .masked = held.execution->origins,
+                             .settings = settings};
+  if (held.portal != nullptr) {
+    const std::vector<int16_t>& formats = held.portal->value_formats;
+    question.values = held.portal->values;
+    for (size_t i = 0; i < question.values.size(); ++i) {
+      question.formats.push_back(formats.empty() ? 0 : formats.size() == 1 ? formats[0] : formats[i]);
+    }
+    question.types = held.portal->prepared->parameter_types;
+  }
+  v1::AttachPreviewRequest request;
+  request.set_id(held.approval.id());
+  request.set_session_id(info_.id);
+  services_.previews.Ask(*std::move(parameters), std::move(question),
+                         [&uplink = services_.uplink, request](v1::Preview preview) mutable {
+                           *request.mutable_preview() = std::move(preview);
+                           uplink.AttachPreview(request);
+                         });
+}
+
+void Relay::StartRunClock(absl::Duration limit, const std::shared_ptr<Execution>& execution) {
+  if (limit == absl::InfiniteDuration()) return;
+  loop_.After(limit, [this, life = std::weak_ptr<char>(life_), running = std::weak_ptr<Execution>(execution)] {
+    const std::shared_ptr<Execution> still = running.lock();
+    if (life.expired() || still == nullptr || still->finished || ended_) return;
+    still->run_expired = true;
+    Cancel();
+  });
+}
+
+const v1::HoldSettings& Relay::Held::terms() const {
+  const auto& settings = execution->plan->decisions[execution->plan->decisive].hold.settings;
+  return settings == nullptr ? v1::HoldSettings::default_instance() : *settings;
 }
 
 Task<Relay::HoldResult> Relay::HoldOne(Held* held) {
@@ -189,7 +292,8 @@ Task<Relay::HoldResult> Relay::HoldOne(Held* held) {
   absl::Duration last_connected = connected_at_start;
   uint64_t watch = 0;
   reactor::EventLoop::TimerId timer{};
-  Ask(inbox, services_.uplink, ApprovalRequest(*held), &sidecar::Uplink::RequestApproval, /*withdraw_late=*/true);
+  Ask(inbox, services_.uplink, ApprovalRequest(*held), &sidecar::Uplink::RequestApproval,
+      /*withdraw_late=*/!held->returns());
 
   HoldResult result;
   bool decided = false;
@@ -210,15 +314,15 @@ Task<Relay::HoldResult> Relay::HoldOne(Held* held) {
       }
       held->approval = **inbox->answer;
       inbox->news = held->approval;
+      AskForPreview(*held);
+      if (held->returns() && held->approval.state() == v1::APPROVAL_PENDING) {
+        audit_.Hold(*held->execution, held->approval, "asked");
+        result.outcome = HoldResult::Outcome::kAsked;
+        break;
+      }
       audit_.Hold(*held->execution, held->approval, "held");
-      wire::AppendNotice(
-          {.severity = "NOTICE",
-           .sqlstate = "01000",
-           .message = fmt::format("postern: held for approval {}", held->approval.id()),
-           .hint = fmt::format("An approver runs: postern approval show {0}; postern approval approve {0}",
-                               held->approval.id())},
-          &client_.out());
-      client_.Flush();
+      // One that is decided already, by a template or before it was sent again, is not waited for.
+      if (held->approval.state() == v1::APPROVAL_PENDING) TellHeld(held->approval);
       watch = services_.approvals.Watch(held->approval.id(), [inbox](const v1::Approval& approval) {
         inbox->loop.Post([inbox, approval] {
           inbox->news = approval;

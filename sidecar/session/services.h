@@ -8,6 +8,7 @@
 #include "common/base/clock.h"
 #include "common/base/random.h"
 #include "sidecar/catalog/catalog_service.h"
+#include "sidecar/preview/previewer.h"
 #include "sidecar/session/approval_board.h"
 #include "sidecar/session/enforcer_registry.h"
 #include "sidecar/session/registry.h"
@@ -39,6 +40,7 @@ struct Services {
   EnforcerRegistry& enforcers;
   Registry& registry;
   ApprovalBoard& approvals;
+  preview::Previewer& previews;
   UpstreamTls& upstream_tls;
   // nullptr: no TLS with clients, so only loopback and unix sockets are served.
   const ClientTls* client_tls = nullptr;

@@ -9,6 +9,7 @@
 
 #include "common/base/errors.h"
 #include "common/base/status_macros.h"
+#include "common/obs/log.h"
 
 namespace postern::sidecar {
 namespace {
@@ -207,6 +208,13 @@ void GrpcUplink::WithdrawApproval(const v1::WithdrawApprovalRequest& request) {
   if (stopping_) return;
   withdrawals_.push_back({.request = request, .give_up = absl::Now() + kWithdrawFor});
   changed_.SignalAll();
+}
+
+void GrpcUplink::AttachPreview(const v1::AttachPreviewRequest& request) {
+  Call<v1::AttachPreviewRequest, v1::AttachPreviewResponse>(
+      &AsyncStub::AttachPreview, request, [](const absl::StatusOr<v1::AttachPreviewResponse>& answer) {
+        if (!answer.ok()) obs::LogStatus(obs::Level::kInfo, "a preview was not taken", answer.status());
+      });
 }
 
 void GrpcUplink::ReportSession(const v1::Session& session) {

@@ -56,6 +56,7 @@ class GrpcUplink final : public UplinkClient {
   void ClaimApproval(const v1::ClaimApprovalRequest& request,
                      std::function<void(absl::StatusOr<v1::Approval>)> done) override;
   void WithdrawApproval(const v1::WithdrawApprovalRequest& request) override;
+  void AttachPreview(const v1::AttachPreviewRequest& request) override;
   void ReportSession(const v1::Session& session) override;
   void PublishCatalog(const v1::CatalogSnapshot& snapshot) override;
 

@@ -79,6 +79,9 @@ class Uplink {
   // Retried by the uplink until answered or the approval is known to be over.
   virtual void WithdrawApproval(const v1::WithdrawApprovalRequest& request) = 0;
 
+  // Adds what approvers should see. Tried once: an approval is good without it.
+  virtual void AttachPreview(const v1::AttachPreviewRequest& request) = 0;
+
   // Session began or ended. Kept and sent again after a reconnect until the control plane has it.
   virtual void ReportSession(const v1::Session& session) = 0;
   virtual void PublishCatalog(const v1::CatalogSnapshot& snapshot) = 0;

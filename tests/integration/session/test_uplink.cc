@@ -188,6 +188,11 @@ void TestUplink::WithdrawApproval(const v1::WithdrawApprovalRequest& request) {
   withdrawn_.push_back(request);
 }
 
+void TestUplink::AttachPreview(const v1::AttachPreviewRequest& request) {
+  absl::MutexLock lock(&mu_);
+  *approvals_[request.id()].mutable_preview() = request.preview();
+}
+
 void TestUplink::ReportSession(const v1::Session& session) {
   absl::MutexLock lock(&mu_);
   sessions_.push_back(session);

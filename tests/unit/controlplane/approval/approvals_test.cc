@@ -10,6 +10,7 @@
 #include "common/base/timestamps.h"
 #include "controlplane/store/approval_store.h"
 #include "controlplane/store/grant_store.h"
+#include "controlplane/store/standing_store.h"
 #include "fmt/format.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -49,7 +50,8 @@ class ApprovalsTest : public testing::Test {
   void Start() {
     store_ = std::make_unique<store::SqlApprovalStore>(*db_);
     grants_ = std::make_unique<store::SqlGrantStore>(*db_);
-    approvals_ = std::make_unique<Approvals>(*store_, *grants_, hub_, sink_, clock_, Random::System());
+    standing_ = std::make_unique<store::SqlStandingStore>(*db_);
+    approvals_ = std::make_unique<Approvals>(*store_, *standing_, *grants_, hub_, sink_, clock_, Random::System());
   }
   void Restart() {
     approvals_.reset();
@@ -117,6 +119,7 @@ class ApprovalsTest : public testing::Test {
   RecordingHub hub_;
   RecordingSink sink_;
   std::unique_ptr<store::SqlApprovalStore> store_;
+  std::unique_ptr<store::SqlStandingStore> standing_;
   std::unique_ptr<store::SqlGrantStore> grants_;
   std::unique_ptr<Approvals> approvals_;
 };
@@ -231,7 +234,8 @@ TEST_F(ApprovalsTest, WhatNobodyDecidesExpiresAndIsTold) {
 TEST_F(ApprovalsTest, TheTimerExpiresWhatIsDueWithoutBeingAsked) {
   // On the system's clock, since the timer waits on it.
   approvals_.reset();
-  approvals_ = std::make_unique<Approvals>(*store_, *grants_, hub_, sink_, Clock::System(), Random::System());
+  approvals_ =
+      std::make_unique<Approvals>(*store_, *standing_, *grants_, hub_, sink_, Clock::System(), Random::System());
   clock_.Advance(Clock::System().Now() - clock_.Now());
   auto request = Request(ActiveGrant());
   request.set_request_ttl_seconds(1);

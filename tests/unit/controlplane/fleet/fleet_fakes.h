@@ -128,6 +128,11 @@ class FakeBackend final : public SidecarBackend {
     approvals[request.id()].set_state(v1::APPROVAL_CANCELLED);
     return approvals[request.id()];
   }
+  absl::Status AttachPreview(std::string_view, const v1::AttachPreviewRequest& request) override {
+    absl::MutexLock lock(&mu);
+    *approvals[request.id()].mutable_preview() = request.preview();
+    return absl::OkStatus();
+  }
   absl::Status ReportSession(std::string_view, const v1::Session& session) override {
     absl::MutexLock lock(&mu);
     v1::Session& stored = sessions[session.id()];

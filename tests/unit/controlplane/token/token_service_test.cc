@@ -9,6 +9,7 @@
 #include "controlplane/store/approval_store.h"
 #include "controlplane/store/grant_store.h"
 #include "controlplane/store/policy_store.h"
+#include "controlplane/store/standing_store.h"
 #include "controlplane/store/target_store.h"
 #include "controlplane/token/intent.h"
 #include "fmt/format.h"
@@ -39,6 +40,12 @@ rules:
     on: token
     do: [delete]
     hold: {by: [approvers], approvals: 1, request_ttl: 30m, use_within: 5m}
+  - {id: empty, effect: allow, do: [truncate], objects: [app.*]}
+  - id: two-steps
+    effect: hold
+    on: token
+    do: [truncate]
+    hold: {steps: [{by: [approvers]}, {by: [dbas]}], break_glass: [oncall]}
 )";
 
 class TokenServiceTest : public testing::Test {
@@ -120,7 +127,8 @@ class TokenServiceTest : public testing::Test {
   store::SqlApprovalStore approval_store_{*db_};
   store::SqlPolicyStore policies_{*db_};
   store::SqlTargetStore targets_{*db_};
-  approval::Approvals approvals_{approval_store_, grants_, hub_, sink_, clock_, Random::System()};
+  store::SqlStandingStore standing_{*db_};
+  approval::Approvals approvals_{approval_store_, standing_, grants_, hub_, sink_, clock_, Random::System()};
   std::unique_ptr<policy::PolicyBook> book_;
   std::shared_ptr<const token::TokenSigner> signer_;
   std::shared_ptr<const token::TokenVerifier> verifier_;
@@ -238,6 +246,30 @@ TEST_F(TokenServiceTest, AHeldRequestIsCollectedOnceApproved) {
   EXPECT_EQ(FromTimestamp(response_.grant().expire_time()) - clock_.Now(), absl::Minutes(10));
   EXPECT_TRUE(verifier_->Verify(response_.token(), "demo", clock_).ok());
   EXPECT_EQ(approval_store_.Get(approval_id)->body().state(), v1::APPROVAL_USED);
+}
+
+TEST_F(TokenServiceTest, AHeldRequestMayNeedSeveralStepsOrABrokenGlass) {
+  const auto request = Ask({"truncate"});
+  ASSERT_TRUE(Mint(request).ok());
+  ASSERT_TRUE(Decide(response_.grant().approval_id(), true).ok());
+  v1::DecideApprovalRequest second;
+  second.set_id(response_.grant().approval_id());
+  EXPECT_EQ(ReasonOf(approvals_.Decide(Person("lea@example.com", "approver", "dbas"), second, true).status()),
+            "ALREADY_VOTED");
+  ASSERT_TRUE(Mint(request).ok());
+  EXPECT_EQ(response_.grant().state(), v1::GRANT_PENDING_APPROVAL);
+  ASSERT_TRUE(approvals_.Decide(Person("dan@example.com", "approver", "dbas"), second, true).ok());
+  ASSERT_TRUE(Mint(request).ok());
+  EXPECT_EQ(response_.grant().state(), v1::GRANT_ACTIVE);
+
+  const auto urgent = Ask({"truncate"});
+  ASSERT_TRUE(Mint(urgent).ok());
+  v1::BreakGlassRequest glass;
+  glass.set_id(response_.grant().approval_id());
+  glass.set_comment("the shop is down");
+  ASSERT_TRUE(approvals_.BreakGlass(Person("ona@example.com", "", "oncall"), glass).ok());
+  ASSERT_TRUE(Mint(urgent).ok());
+  EXPECT_EQ(response_.grant().state(), v1::GRANT_ACTIVE);
 }
 
 TEST_F(TokenServiceTest, ADenialReachesTheAgent) {
