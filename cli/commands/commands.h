@@ -27,6 +27,7 @@ void AddIdentity(CLI::App& app, Env& env);
 void AddLogin(CLI::App& app, Env& env);
 void AddPolicy(CLI::App& app, Env& env);
 // Commands of the group `policy` with files of their own.
+void AddSuggest(CLI::App& group, Env& env);
 void AddWhoCan(CLI::App& group, Env& env);
 void AddRun(CLI::App& app, Env& env);
 void AddSession(CLI::App& app, Env& env);

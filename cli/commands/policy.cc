@@ -372,6 +372,7 @@ void AddPolicy(CLI::App& app, Env& env) {
   AddChanges(*group, env);
   AddReads(*group, env);
   AddWhoCan(*group, env);
+  AddSuggest(*group, env);
 }
 
 }  // namespace postern::cli

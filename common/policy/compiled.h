@@ -84,6 +84,11 @@ Matching MatchingDocuments(const std::vector<CompiledDocument>& documents, const
 // hold, mask, limit or pin anything; else nullptr.
 const CompiledRule* RuleOfEverything(const Matching& matching, const IntentView& intent);
 
+// Everything that one of `inner` matches is matched by one of `outer`. No patterns match everything.
+bool AllWithin(const std::vector<Pattern>& inner, const std::vector<Pattern>& outer);
+// Some text is matched by one of each.
+bool Overlap(const std::vector<Pattern>& a, const std::vector<Pattern>& b);
+
 CompiledDocument CompileDocument(const v1::Policy& policy);
 
 // Tables that a relation is a part of, and its partitions and inheritance children; not the relation itself.

@@ -38,10 +38,38 @@ bool Includes(const CompiledRule& outer, const CompiledRule& inner) {
   return outer.on_token == inner.on_token && unconditional && outer.verbs.ContainsAll(inner.verbs) && objects;
 }
 
+// Columns that every table has and no catalog lists.
+bool IsSystemColumn(std::string_view column) {
+  for (const std::string_view system : {"tableoid", "ctid", "xmin", "xmax", "cmin", "cmax"}) {
+    if (column == system) return true;
+  }
+  return false;
+}
+
+// `document` speaks of every subject on every target that `other` speaks of.
+bool SpeaksOfAll(const CompiledDocument& document, const CompiledDocument& other) {
+  if (!AllWithin(other.databases, document.databases) || !AllWithin(other.env, document.env) ||
+      !AllWithin(other.names, document.names)) {
+    return false;
+  }
+  return std::all_of(other.subjects.begin(), other.subjects.end(), [&](const CompiledSubject& subject) {
+    return std::any_of(document.subjects.begin(), document.subjects.end(), [&](const CompiledSubject& each) {
+      return each.agent.Matches(subject.agent.text()) && each.on_behalf_of.Matches(subject.on_behalf_of.text()) &&
+             each.group.Matches(subject.group.text());
+    });
+  });
+}
+
 class PolicyLint {
  public:
-  PolicyLint(const v1::Policy& policy, const sql::Catalog* catalog, std::vector<v1::PolicyFinding>* findings)
-      : policy_(policy), compiled_(CompileDocument(policy)), catalog_(catalog), sink_(policy.path(), findings) {}
+  // `others`: all policies of the set, this one among them.
+  PolicyLint(const v1::Policy& policy, const std::vector<CompiledDocument>& others, const sql::Catalog* catalog,
+             std::vector<v1::PolicyFinding>* findings)
+      : policy_(policy),
+        compiled_(CompileDocument(policy)),
+        others_(others),
+        catalog_(catalog),
+        sink_(policy.path(), findings) {}
 
   void Run() {
     if (policy_.rules().empty()) sink_.Warning(1, fmt::format("policy `{}` has no rules", policy_.name()));
@@ -63,6 +91,25 @@ class PolicyLint {
     sink_.Warning(rule.ref.line, fmt::format("rule `{}` {}", rule.ref.rule, message));
   }
 
+  // Its masks hold whatever becomes of the rule.
+  bool CarriesMasks(const CompiledRule& rule) const {
+    return std::any_of(compiled_.masks.begin(), compiled_.masks.end(),
+                       [&](const CompiledMask& mask) { return mask.ref.rule == rule.ref.rule; });
+  }
+
+  // Rules of other policies that deny all of it to all whom this policy speaks of.
+  void CheckShadowedByOthers(const CompiledRule& rule) {
+    if (!rule.grants()) return;
+    for (const CompiledDocument& document : others_) {
+      if (document.name == compiled_.name || !SpeaksOfAll(document, compiled_)) continue;
+      for (const CompiledRule& other : document.rules) {
+        if (other.grants() || !Includes(other, rule)) continue;
+        Warn(rule, fmt::format("can never match: {} denies all of it", RuleWithPlace(other.ref)));
+        return;
+      }
+    }
+  }
+
   void CheckShadowed(const CompiledRule& rule) {
     for (const CompiledRule& other : compiled_.rules) {
       if (&other == &rule || !Includes(other, rule)) continue;
@@ -70,9 +117,14 @@ class PolicyLint {
         Warn(rule, fmt::format("can never match: `{}` (line {}) denies all of it", other.ref.rule, other.ref.line));
         return;
       }
+      const bool held = other.effect == v1::RULE_EFFECT_HOLD && rule.effect == v1::RULE_EFFECT_ALLOW;
+      if (held && !CarriesMasks(rule) && rule.rows_max == 0) {
+        Warn(rule, fmt::format("never decides: `{}` (line {}) holds all of it", other.ref.rule, other.ref.line));
+        return;
+      }
       // Of two that say the same, one is enough; name the later.
       const bool same = other.effect == rule.effect && (!Includes(rule, other) || other.ref.line < rule.ref.line);
-      if (same && rule.rows_max == 0) {
+      if (same && rule.rows_max == 0 && !CarriesMasks(rule)) {
         Warn(rule,
              fmt::format("adds nothing to `{}` (line {}), which matches all of it", other.ref.rule, other.ref.line));
         return;
@@ -149,8 +201,9 @@ class PolicyLint {
     if (named.empty()) return;
     const auto check = [&](const std::vector<std::string>& columns, std::string_view key) {
       for (const std::string& column : columns) {
-        const bool exists = std::any_of(named.begin(), named.end(),
-                                        [&](const sql::Relation* r) { return r->FindColumn(column) != nullptr; });
+        const bool exists = IsSystemColumn(column) ||
+                            std::any_of(named.begin(), named.end(),
+                                        [&](const auto* relation) { return relation->FindColumn(column) != nullptr; });
         if (!exists) Warn(rule, fmt::format("names column {} in `{}`, and none of its relations has it", column, key));
       }
     };
@@ -212,16 +265,10 @@ class PolicyLint {
 
   const v1::Policy& policy_;
   const CompiledDocument compiled_;
+  const std::vector<CompiledDocument>& others_;
   const sql::Catalog* const catalog_;
   FindingSink sink_;
 };
-
-bool Overlap(const std::vector<Pattern>& a, const std::vector<Pattern>& b) {
-  if (a.empty() || b.empty()) return true;
-  return std::any_of(a.begin(), a.end(), [&](const Pattern& x) {
-    return std::any_of(b.begin(), b.end(), [&](const Pattern& y) { return x.Intersects(y); });
-  });
-}
 
 // Some subject could be spoken of by both on some target. A subject may be in any number of groups.
 bool Overlap(const CompiledDocument& a, const CompiledDocument& b) {
@@ -253,7 +300,9 @@ void CheckRoles(const std::vector<v1::Policy>& policies, std::vector<v1::PolicyF
 
 std::vector<v1::PolicyFinding> Lint(const std::vector<v1::Policy>& policies, const sql::Catalog* catalog) {
   std::vector<v1::PolicyFinding> findings;
-  for (const v1::Policy& policy : policies) PolicyLint(policy, catalog, &findings).Run();
+  std::vector<CompiledDocument> documents;
+  for (const v1::Policy& policy : policies) documents.push_back(CompileDocument(policy));
+  for (const v1::Policy& policy : policies) PolicyLint(policy, documents, catalog, &findings).Run();
   CheckRoles(policies, &findings);
   return findings;
 }

@@ -110,6 +110,20 @@ std::optional<Obstacle> WhereObstacle(const CompiledRule& rule, const EffectView
 
 }  // namespace
 
+bool AllWithin(const std::vector<Pattern>& inner, const std::vector<Pattern>& outer) {
+  if (outer.empty()) return true;
+  return !inner.empty() && std::all_of(inner.begin(), inner.end(), [&](const Pattern& in) {
+    return std::any_of(outer.begin(), outer.end(), [&](const Pattern& out) { return out.Matches(in.text()); });
+  });
+}
+
+bool Overlap(const std::vector<Pattern>& a, const std::vector<Pattern>& b) {
+  if (a.empty() || b.empty()) return true;
+  return std::any_of(a.begin(), a.end(), [&](const Pattern& x) {
+    return std::any_of(b.begin(), b.end(), [&](const Pattern& y) { return x.Intersects(y); });
+  });
+}
+
 Relations RelativesOf(const sql::Relation& relation, const sql::Catalog& catalog) {
   Relations relatives;
   const auto add_parents = [&](const sql::Relation& child) {

@@ -30,38 +30,23 @@ std::string Quoted(std::string_view name) {
 
 bool IsFunctionVerb(Operation verb) { return verb == Operation::kCall || verb == Operation::kUnsafeFunction; }
 
-// Everything that `inner` matches is matched by one of `outer`; no patterns match everything.
-bool Covers(const std::vector<Pattern>& outer, const std::vector<Pattern>& inner) {
-  if (outer.empty()) return true;
-  return !inner.empty() && std::all_of(inner.begin(), inner.end(), [&](const Pattern& in) {
-    return std::any_of(outer.begin(), outer.end(), [&](const Pattern& out) { return out.Matches(in.text()); });
-  });
-}
-
-bool Meet(const std::vector<Pattern>& a, const std::vector<Pattern>& b) {
-  if (a.empty() || b.empty()) return true;
-  return std::any_of(a.begin(), a.end(), [&](const Pattern& x) {
-    return std::any_of(b.begin(), b.end(), [&](const Pattern& y) { return x.Intersects(y); });
-  });
-}
-
-enum class Reach { kNone, kSome, kAll };
+enum class Reach { kNone, kSome, kWhole };
 
 // How much of what `subject` of `document` speaks of is spoken of by `other`, too.
 Reach ReachOf(const CompiledDocument& other, const CompiledDocument& document, const CompiledSubject& subject) {
-  if (&other == &document) return Reach::kAll;
-  if (!Meet(other.databases, document.databases) || !Meet(other.env, document.env) ||
-      !Meet(other.names, document.names)) {
+  if (&other == &document) return Reach::kWhole;
+  if (!Overlap(other.databases, document.databases) || !Overlap(other.env, document.env) ||
+      !Overlap(other.names, document.names)) {
     return Reach::kNone;
   }
-  const bool targets = Covers(other.databases, document.databases) && Covers(other.env, document.env) &&
-                       Covers(other.names, document.names);
+  const bool targets = AllWithin(document.databases, other.databases) && AllWithin(document.env, other.env) &&
+                       AllWithin(document.names, other.names);
   Reach reach = Reach::kNone;
   for (const CompiledSubject& each : other.subjects) {
     if (!each.agent.Intersects(subject.agent) || !each.on_behalf_of.Intersects(subject.on_behalf_of)) continue;
     const bool all = targets && each.agent.Matches(subject.agent.text()) &&
                      each.on_behalf_of.Matches(subject.on_behalf_of.text()) && each.group.Matches(subject.group.text());
-    if (all) return Reach::kAll;
+    if (all) return Reach::kWhole;
     reach = Reach::kSome;  // a subject may be in any number of groups
   }
   return reach;
@@ -313,7 +298,7 @@ class Asker {
     });
     if (!touches) return;
     const bool of_all_columns = rule.only.empty() || !query_.column.empty();
-    if (reach == Reach::kAll && of_all_columns) {
+    if (reach == Reach::kWhole && of_all_columns) {
       if (way->verdict != Verdict::kDeny) way->decided_by = rule.ref;
       way->verdict = Verdict::kDeny;
       return;
@@ -327,7 +312,7 @@ class Asker {
             Way* way) const {
     if (!ObjectTouched(rule, view) || (!view.effect.columns.empty() && !ColumnsTouched(rule, view.effect))) return;
     const bool of_all_columns = rule.only.empty() || !query_.column.empty();
-    if (reach == Reach::kAll && of_all_columns) {
+    if (reach == Reach::kWhole && of_all_columns) {
       if (way->verdict == Verdict::kDeny) return;
       way->verdict = Verdict::kHold;
       way->decided_by = rule.ref;
@@ -340,7 +325,7 @@ class Asker {
   }
 
   static void AddUnless(std::string text, const CompiledDocument& other, Reach reach, Way* way) {
-    if (reach != Reach::kAll) text += fmt::format(", for those of them that policy {} speaks of", other.name);
+    if (reach != Reach::kWhole) text += fmt::format(", for those of them that policy {} speaks of", other.name);
     if (std::find(way->unless.begin(), way->unless.end(), text) == way->unless.end()) {
       way->unless.push_back(std::move(text));
     }
@@ -361,7 +346,7 @@ class Asker {
       if (!names_it || (!query_.column.empty() && !mask.column.Matches(query_.column))) continue;
       std::string text = fmt::format("{}: {} by {}", query_.column.empty() ? mask.column.text() : query_.column,
                                      StrategyName(mask.strategy), RuleWithPlace(mask.ref));
-      if (&other != &document && reach != Reach::kAll)
+      if (&other != &document && reach != Reach::kWhole)
         text += fmt::format(", where policy {} speaks of them", other.name);
       way->masks.push_back(std::move(text));
     }

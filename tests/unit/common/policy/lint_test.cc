@@ -58,6 +58,43 @@ TEST(Lint, FindsRulesThatAddNothing) {
                           "9: rule `wide-again` adds nothing to `wide` (line 7), which matches all of it"));
 }
 
+TEST(Lint, FindsRulesThatAHoldRuleDecidesInsteadOf) {
+  EXPECT_THAT(OfRules(R"(  - {id: a, effect: allow, do: [delete], objects: [app.orders]}
+  - {id: h, effect: hold, do: [write], objects: ["app.*"], hold: {by: [leads]}}
+)"),
+              ElementsAre("7: rule `a` never decides: `h` (line 8) holds all of it"));
+}
+
+TEST(Lint, RulesThatCarryMasksAddThem) {
+  EXPECT_THAT(OfRules(R"(  - {id: a, effect: allow, do: [select]}
+  - {id: b, effect: allow, do: [select], objects: [app.customers], columns: {mask: {app.customers.email: hash}}}
+)"),
+              IsEmpty());
+}
+
+TEST(Lint, FindsRulesThatAnotherPolicyTakesBackFromAll) {
+  constexpr std::string_view kOther = R"(---
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: q}
+subjects: [{agent: "*"}]
+targets: {env: [prod, test]}
+rules: [{id: d, effect: deny, do: [read, write], objects: ["app.*"]}]
+)";
+  const std::string rules(R"(  - {id: r, effect: allow, do: [select], objects: [app.orders]}
+)");
+  EXPECT_THAT(OfRules(rules + std::string(kOther)),
+              ElementsAre("7: rule `r` can never match: q/d (test.yaml:14) denies all of it"));
+  std::string narrower(kOther);
+  narrower.replace(narrower.find("{agent: \"*\"}"), 12, "{agent: \"x\"}");
+  EXPECT_THAT(OfRules(rules + narrower), IsEmpty());
+}
+
+TEST(Lint, KnowsSystemColumns) {
+  EXPECT_THAT(OfRules("  - {id: r, effect: allow, do: [select], objects: [app.orders], columns: {only: [tableoid]}}\n"),
+              IsEmpty());
+}
+
 TEST(Lint, FindsColumnsThatCancelOut) {
   EXPECT_THAT(OfRules("  - {id: r, effect: allow, do: [select], columns: {only: [id], except: [id]}}\n"),
               ElementsAre("7: rule `r` can never match: `columns.except` takes away every column of `columns.only`"));
