@@ -126,6 +126,9 @@ std::string Left(const google::protobuf::Timestamp& until) {
   return fmt::format("{}m{:02}s", seconds / 60, seconds % 60);
 }
 
+// The end of an id, which is what tells it from others.
+std::string ShortId(const std::string& id) { return id.substr(id.size() - std::min<size_t>(6, id.size())); }
+
 // Lines of at most `width` columns; what continues is indented by two.
 std::vector<std::string> Wrapped(std::string_view text, size_t width) {
   std::vector<std::string> lines;
@@ -252,8 +255,7 @@ class ApprovalScreen {
                                  ? Printable(approval.binding().sql())
                                  : fmt::format("token: {}", Printable(approval.reason()));
     const std::string line =
-        fmt::format(" {:<7} {:<9} {:<6} {:<14} {}",
-                    approval.id().substr(approval.id().size() - std::min<size_t>(6, approval.id().size())),
+        fmt::format(" {:<7} {:<9} {:<6} {:<14} {}", ShortId(approval.id()),
                     waits ? Left(approval.request_expire_time()) : std::string(ApprovalStateName(approval.state())),
                     approval.risk().empty() ? "-" : approval.risk(), Clip(Printable(approval.agent()), 13), what);
     Style style = !waits ? Style::kDim : approval.risk() == "high" ? Style::kBad : Style::kPlain;
@@ -325,10 +327,19 @@ class ApprovalScreen {
     const int row = terminal_.rows() - 2;
     if (asking_.has_value()) {
       constexpr std::string_view kWords[] = {"approve", "deny", "approve the shape of", "break the glass for"};
-      const std::string prompt = fmt::format(" {} {}: comment? ", kWords[static_cast<size_t>(*asking_)], selected_);
-      terminal_.Put(row, 0, prompt + comment_, Style::kWarning);
+      const std::string prompt =
+          fmt::format(" {} {}: comment? ", kWords[static_cast<size_t>(*asking_)], ShortId(selected_));
+      // Of a long comment the end, where one writes.
+      const auto room =
+          static_cast<size_t>(std::max(8, terminal_.columns() - 2)) - std::min<size_t>(Columns(prompt), 40);
+      std::string_view shown = comment_;
+      while (Columns(shown) > room) {
+        do shown.remove_prefix(1);
+        while (!shown.empty() && (static_cast<unsigned char>(shown[0]) & 0xc0) == 0x80);
+      }
+      terminal_.Put(row, 0, prompt + std::string(shown), Style::kWarning);
       terminal_.Put(row + 1, 0, " enter: do it   esc: do not", Style::kDim);
-      const int column = static_cast<int>(Columns(prompt) + Columns(comment_));
+      const int column = static_cast<int>(Columns(prompt) + Columns(shown));
       terminal_.PlaceCursor(row, std::min(column, terminal_.columns() - 1));
       return;
     }
