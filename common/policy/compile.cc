@@ -105,7 +105,8 @@ CompiledDocument CompileDocument(const v1::Policy& policy) {
       if (!SplitColumnPath(mask.column(), &path)) continue;  // CheckPolicy has refused it
       document.masks.push_back({Pattern(path.schema), Pattern(path.relation), Pattern(path.column), mask.strategy(),
                                 mask.lookup(), mask.count_min(),
-                                mask.probes_max() > 0 ? mask.probes_max() : kDefaultProbesMax, rule.ref});
+                                mask.probes_max() > 0 ? mask.probes_max() : kDefaultProbesMax, mask.placeholder(),
+                                rule.ref});
       if (mask.line() > 0) document.masks.back().ref.line = mask.line();
     }
   }

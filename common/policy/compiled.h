@@ -30,6 +30,7 @@ struct CompiledMask {
   bool lookup = false;
   int64_t count_min = 0;
   int64_t probes_max = kDefaultProbesMax;
+  bool placeholder = false;
   RuleRef ref;
 };
 

@@ -103,9 +103,15 @@ absl::StatusOr<JudgedText> JudgeText(const CompiledPolicy& policy, const Subject
   if (judged.analysis.statements.empty()) judged.analysis.statements.emplace_back();
   for (const sql::Statement& statement : judged.analysis.statements) {
     judged.decisions.push_back(policy.Judge(subject, target, everything, statement, *catalog));
-    if (judged.decisions.back().verdict > judged.decisions[judged.decisive].verdict) {
-      judged.decisive = judged.decisions.size() - 1;
-    }
+  }
+  judged.changed = WithPlaceholders(policy, {subject, target, everything}, text, judged.analysis, *catalog,
+                                    sql::SessionView(), options, &judged.decisions);
+  if (judged.changed) {
+    judged.analysis = judged.changed->analysis;
+    judged.decisions = judged.changed->decisions;
+  }
+  for (size_t i = 0; i < judged.decisions.size(); ++i) {
+    if (judged.decisions[i].verdict > judged.decisions[judged.decisive].verdict) judged.decisive = i;
   }
   judged.verdict = judged.decisions[judged.decisive].verdict;
   return judged;
@@ -124,6 +130,10 @@ absl::StatusOr<v1::ExplainPolicyResponse> Explain(const CompiledPolicy& policy, 
     response.set_reason(fmt::format("statement {}: {}", judged.decisive + 1, decisive.reason));
   }
   response.set_smallest_change(SmallestChange(decisive));
+  if (judged.changed) {
+    response.set_forwarded_sql(judged.changed->text);
+    for (const std::string& column : judged.changed->columns) response.add_masks(column);
+  }
   for (size_t i = 0; i < judged.decisions.size(); ++i) {
     const sql::Statement& statement = judged.analysis.statements[i];
     const Decision& decision = judged.decisions[i];

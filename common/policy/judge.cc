@@ -249,6 +249,7 @@ class StatementJudge {
     const sql::Effect& effect = *denied_;
     EffectDecision& effect_decision = decision_.effects[denied_index_];
     decision_.verdict = Verdict::kDeny;
+    decision_.placeholders.clear();
     decision_.reason_code = denied_outcome_.code;
     decision_.rule = effect_decision.rule;
     if (denied_outcome_.code == kReasonDenyRule) {

@@ -2,10 +2,12 @@
 // taking relations as they are named.
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/policy/placeholder.h"
 #include "common/policy/policy.h"
 
 namespace postern::policy {
@@ -16,6 +18,8 @@ struct JudgedText {
   // Index of the first statement with the worst verdict; 0 also for an empty text.
   size_t decisive = 0;
   Verdict verdict = Verdict::kDeny;
+  // Set where placeholders stand for masked columns: the above is then of its text.
+  std::optional<PlaceholderText> changed;
 };
 
 // `catalog` may be nullptr. Everything that policy grants counts as asked for.

@@ -226,6 +226,13 @@ class PolicyLint {
                                                "single rows",
                                                name, mask.count_min));
     }
+    if (mask.placeholder && (mask.lookup || mask.count_min > 0)) {
+      sink_.Warning(
+          mask.ref.line,
+          fmt::format("{} has `in_expression: placeholder` beside `lookup` or `count_min`: where another use of a "
+                      "masked column needs placeholders, conditions on it meet NULL, and no row",
+                      name));
+    }
     if (mask.lookup && mask.count_min > 0) {
       sink_.Warning(mask.ref.line, fmt::format("{} has `lookup`, which shows single rows, and so `count_min` hides "
                                                "nothing",

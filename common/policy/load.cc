@@ -155,14 +155,27 @@ void ReadCountMins(const YAML::Node& counts, FindingSink& sink, v1::ColumnRules*
   }
 }
 
+// Holds for every mask of the rule.
+void ReadInExpression(Section& section, v1::ColumnRules* columns) {
+  const std::string word = OneOf(section, "in_expression", {"refuse", "placeholder"});
+  if (word.empty()) return;
+  if (columns->mask().empty()) {
+    section.sink().Error(section.LineOfKey("in_expression"),
+                         "`in_expression` says how expressions may use masked columns, and this rule has no `mask`");
+  }
+  for (v1::MaskRule& mask : *columns->mutable_mask()) mask.set_placeholder(word == "placeholder");
+}
+
 void ReadColumns(const YAML::Node& node, FindingSink& sink, v1::ColumnRules* columns) {
-  Section section(node, "`columns`", {"only", "except", "mask", "lookup", "count_min", "probes_max"}, sink);
+  Section section(node, "`columns`", {"only", "except", "mask", "lookup", "count_min", "probes_max", "in_expression"},
+                  sink);
   Copy(section.Strings("only"), columns->mutable_only());
   Copy(section.Strings("except"), columns->mutable_except());
   if (const YAML::Node* masks = section.Map("mask")) ReadMasks(*masks, sink, columns);
   ReadLookups(section, columns);
   if (const YAML::Node* counts = section.Map("count_min")) ReadCountMins(*counts, sink, columns);
   ReadProbesMax(section, columns);
+  ReadInExpression(section, columns);
 }
 
 void ReadRequirements(const YAML::Node& node, FindingSink& sink, v1::Requirements* require) {
@@ -252,7 +265,8 @@ int ReadHead(Section& section, FindingSink& sink, v1::Policy* policy) {
 
 int ReadPolicy(const YAML::Node& node, FindingSink& sink, v1::Policy* policy) {
   Section section(node, "a policy",
-                  {"apiVersion", "kind", "metadata", "subjects", "targets", "session", "rules", "freezes", "tests"}, sink);
+                  {"apiVersion", "kind", "metadata", "subjects", "targets", "session", "rules", "freezes", "tests"},
+                  sink);
   if (!node.IsMap()) return section.line();
   const int head_line = ReadHead(section, sink, policy);
   if (const YAML::Node* subjects = section.List("subjects")) {

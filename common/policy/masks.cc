@@ -140,6 +140,37 @@ bool JudgePredicates(const TouchedMasks& masks, const sql::Statement& statement,
   return true;
 }
 
+// Conditions, writes, outputs and expressions.
+bool JudgeUses(const TouchedMasks& masks, const sql::Statement& statement, Decision* decision) {
+  if (!JudgePredicates(masks, statement, decision)) return false;
+  if (const auto stored = FirstMasked(masks, statement.stored)) {
+    Refuse(masks, *stored, kReasonMaskedStore, "its value would be stored where no mask reaches", kPlainColumnHint,
+           decision);
+    return false;
+  }
+  if (!JudgeOutputs(masks, statement, decision)) return false;
+  const auto column = FirstMasked(masks, statement.computed);
+  if (!column) return true;
+  Refuse(masks, *column, kReasonMaskedExpression, "an expression is computed from it", kPlainColumnHint, decision);
+  return false;
+}
+
+// A refused statement that only reads may be saved by placeholders. In one that writes or locks, a condition that NULL
+// takes part in would choose other rows than were meant.
+void OfferPlaceholders(const TouchedMasks& masks, const sql::Statement& statement, Decision* decision) {
+  std::vector<sql::ColumnId> columns = masks.Placeholders();
+  if (columns.empty() || FirstMasked(masks, statement.stored)) return;
+  const auto changes = std::find_if(statement.effects.begin(), statement.effects.end(), [](const sql::Effect& effect) {
+    return sql::OperationWrites(effect.operation) || effect.operation == sql::Operation::kLock;
+  });
+  if (changes != statement.effects.end()) {
+    decision->hint +=
+        fmt::format("; placeholders stand in statements that only read, and this one has {}", EffectName(*changes));
+    return;
+  }
+  decision->placeholders = std::move(columns);
+}
+
 // Some rule grants the function by its full name: whoever wrote it answers for what the function shows.
 bool IsVouchedFor(const Matching& matching, const sql::Effect& effect) {
   const auto names_it = [&](const ObjectPattern& pattern) {
@@ -302,7 +333,7 @@ void TouchedMasks::Add(const Matching& matching, sql::Oid oid) {
     const auto at = std::lower_bound(columns_.begin(), columns_.end(), id,
                                      [](const Entry& entry, sql::ColumnId wanted) { return entry.column < wanted; });
     if (at == columns_.end() || at->column != id) {
-      columns_.insert(at, {id, {mask.strategy, &mask, mask.lookup, mask.count_min, mask.probes_max}});
+      columns_.insert(at, {id, {mask.strategy, &mask, mask.lookup, mask.count_min, mask.probes_max, mask.placeholder}});
       return;
     }
     Masked& known = at->masked;
@@ -314,6 +345,7 @@ void TouchedMasks::Add(const Matching& matching, sql::Oid oid) {
     known.lookup = known.lookup && mask.lookup;
     known.count_min = known.count_min == 0 || mask.count_min == 0 ? 0 : std::max(known.count_min, mask.count_min);
     known.probes_max = std::min(known.probes_max, mask.probes_max);
+    known.placeholder = known.placeholder && mask.placeholder;
   });
 }
 
@@ -326,7 +358,8 @@ std::optional<TouchedMasks::Masked> TouchedMasks::Find(sql::ColumnId column) con
   }
   if (at->column == column) return at->masked;
   // attnum 0 sorts before every column with a mask.
-  if (column.attnum == 0) return Masked{v1::MASK_STRATEGY_REDACT, at->masked.mask, false, 0, at->masked.probes_max};
+  if (column.attnum == 0)
+    return Masked{v1::MASK_STRATEGY_REDACT, at->masked.mask, false, 0, at->masked.probes_max, false};
   return std::nullopt;
 }
 
@@ -339,6 +372,14 @@ std::vector<std::pair<std::string, sql::ColumnId>> TouchedMasks::Of(sql::Oid rel
     }
   }
   return found;
+}
+
+std::vector<sql::ColumnId> TouchedMasks::Placeholders() const {
+  std::vector<sql::ColumnId> columns;
+  for (const Entry& entry : columns_) {
+    if (entry.masked.placeholder) columns.push_back(entry.column);
+  }
+  return columns;
 }
 
 std::string TouchedMasks::NameOf(sql::ColumnId id) const { return ColumnName(id, catalog_); }
@@ -371,15 +412,8 @@ bool JudgeMasks(const Matching& matching, const sql::Statement& statement, const
     decision->hint = kPlainColumnHint;
     return false;
   }
-  if (!JudgePredicates(masks, statement, decision)) return false;
-  if (const auto column = FirstMasked(masks, statement.stored)) {
-    Refuse(masks, *column, kReasonMaskedStore, "its value would be stored where no mask reaches", kPlainColumnHint,
-           decision);
-    return false;
-  }
-  if (!JudgeOutputs(masks, statement, decision)) return false;
-  if (const auto column = FirstMasked(masks, statement.computed)) {
-    Refuse(masks, *column, kReasonMaskedExpression, "an expression is computed from it", kPlainColumnHint, decision);
+  if (!JudgeUses(masks, statement, decision)) {
+    OfferPlaceholders(masks, statement, decision);
     return false;
   }
   return JudgeWrittenConstants(masks, statement, decision);

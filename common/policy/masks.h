@@ -20,6 +20,8 @@ class TouchedMasks {
     bool lookup = false;
     int64_t count_min = 0;
     int64_t probes_max = kDefaultProbesMax;
+    // Every mask that names the column lets a placeholder take its place.
+    bool placeholder = false;
   };
 
   TouchedMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog);
@@ -33,6 +35,8 @@ class TouchedMasks {
   std::optional<Masked> Find(sql::ColumnId column) const;
   // Masked columns of one relation with their names.
   std::vector<std::pair<std::string, sql::ColumnId>> Of(sql::Oid relation) const;
+  // Those for which a placeholder may stand. Sorted.
+  std::vector<sql::ColumnId> Placeholders() const;
   // "app.customers.email".
   std::string NameOf(sql::ColumnId column) const;
 

@@ -122,6 +122,9 @@ struct Decision {
   // execution counts one, or, where more, each given value that one of `looked_up` is compared with.
   std::optional<int64_t> probes_max;
   std::vector<sql::ColumnId> looked_up;
+  // Of a deny because of what becomes of masked columns in the statement: those for which policy lets placeholders
+  // stand (common/policy/placeholder.h). Sorted; empty when they cannot help.
+  std::vector<sql::ColumnId> placeholders;
   // Statement touches a masked column (or a relation that has one): errors and notices are scrubbed.
   bool sensitive = false;
   HoldTerms hold;

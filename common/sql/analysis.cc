@@ -72,22 +72,33 @@ absl::StatusOr<Analysis> Analyze(std::string_view text, const Catalog& catalog, 
                                  const AnalysisOptions& options) {
   internal::ParsedText parsed;
   if (absl::Status status = parsed.Parse(text, options.limits); !status.ok()) return status;
+  return internal::AnalyzeParsed(parsed, text, catalog, session, options, nullptr);
+}
+
+namespace internal {
+
+Analysis AnalyzeParsed(const ParsedText& parsed, std::string_view text, const Catalog& catalog,
+                       const SessionView& session, const AnalysisOptions& options,
+                       const std::function<void(const Analyzer&, const Statement&)>& seen) {
   Analysis analysis;
-  analysis.fingerprint = internal::Fingerprint(text);
+  analysis.fingerprint = Fingerprint(text);
   MessageState state{catalog, session, options, EffectivePath(session.search_path, session.role), "", {},
                      {},      {},      false};
   bool path_changed = false;
   int end = 0;
   for (const ::Node* node : Items(parsed.statements())) {
-    const auto* raw = internal::As<::RawStmt>(node);
-    Statement statement = internal::Analyzer(state).Run(raw, static_cast<int>(text.size()));
+    const auto* raw = As<::RawStmt>(node);
+    Analyzer analyzer(state);
+    Statement statement = analyzer.Run(raw, static_cast<int>(text.size()));
     if (statement.begin < end) statement.unanalysable = "statements overlap in the text";
     end = statement.begin + statement.length;
     Trim(text, &statement);
+    if (seen != nullptr) seen(analyzer, statement);
     Remember(statement, &state, &path_changed);
     analysis.statements.push_back(std::move(statement));
   }
   return analysis;
 }
 
+}  // namespace internal
 }  // namespace postern::sql

@@ -19,6 +19,8 @@
 
 namespace postern::sql::internal {
 
+class ParsedText;
+
 // What one message's statements share: the session's view plus what earlier statements of the message will have
 // changed.
 struct MessageState {
@@ -46,6 +48,18 @@ class Analyzer {
 
   // Analyses a statement. Call once.
   Statement Run(const ::RawStmt* raw, int text_length);
+  // schema.table.column: a column that is named by its table's schema as well.
+  struct Qualified {
+    const ::ColumnRef* ref = nullptr;
+    const Range* range = nullptr;
+    bool without_schema = false;  // it would mean the same without it
+  };
+  // What FROM has, and the columns named by schema, after Run(). As long as the Analyzer and the parse tree.
+  const std::deque<Range>& ranges() const { return ranges_; }
+  const std::vector<Qualified>& qualified() const { return qualified_; }
+  // The columns that a relation's column depends on, in the analysis of what reads it.
+  static ColumnSet SourcesOf(const Range& range, int index) { return RelationColumn(range, index).sources; }
+
   // Analyses the query of a view or SQL function. Call once.
   std::unique_ptr<Lineage> RunLineage(const ::Node* query);
 
@@ -98,6 +112,9 @@ class Analyzer {
   // The column or whole row that a ColumnRef without star names; notes the read. Fails when there is none.
   Flow Column(const ::ColumnRef* ref, const Scope& scope);
   Flow ColumnAt(Range* range, int index);
+  // The same of a relation's range, for those who only want to know.
+  static Flow RelationColumn(const Range& range, int index);
+  void NoteQualified(const ::ColumnRef* ref, const Range* range, const Scope& scope);
   // A column of a range by name; nullopt if it has none.
   std::optional<Flow> ColumnNamed(Range* range, std::string_view name);
   Flow WholeRow(Range* range);
@@ -348,6 +365,7 @@ class Analyzer {
   int64_t steps_ = 0;
 
   std::deque<Range> ranges_;
+  std::vector<Qualified> qualified_;
   std::deque<Scope> scopes_;
   PredicateSet predicates_;
   ColumnSet stored_;
@@ -371,6 +389,11 @@ class Analyzer {
   // SELECT … INTO was met.
   bool select_into_ = false;
 };
+
+// Analyze() of a text that is parsed; `seen` is called after each statement, while what it points to lives.
+Analysis AnalyzeParsed(const ParsedText& parsed, std::string_view text, const Catalog& catalog,
+                       const SessionView& session, const AnalysisOptions& options,
+                       const std::function<void(const Analyzer&, const Statement&)>& seen);
 
 // True if the node is a constant or a parameter, possibly cast, or an array of such.
 bool IsConstantLike(const ::Node* node);

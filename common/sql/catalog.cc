@@ -79,10 +79,16 @@ std::shared_ptr<const Catalog> Catalog::Build(const v1::CatalogContents& content
 
   catalog->schemas_with_operators_.assign(contents.schemas_with_operators().begin(),
                                           contents.schemas_with_operators().end());
+  for (const auto& type : contents.types()) catalog->type_names_[type.oid()] = type.name();
   catalog->server_version_ = contents.server_version();
   catalog->knows_system_relations_ = catalog->FindRelation("pg_catalog", "pg_class") != nullptr;
   catalog->knows_system_functions_ = !catalog->FindFunctions({}, "pg_catalog", "lower").empty();
   return catalog;
+}
+
+std::string_view Catalog::TypeName(Oid type) const {
+  const auto it = type_names_.find(type);
+  return it == type_names_.end() ? std::string_view() : std::string_view(it->second);
 }
 
 const Relation* Catalog::FindRelation(std::string_view schema, std::string_view name) const {

@@ -110,6 +110,8 @@ class Catalog {
 
   const std::vector<Relation>& relations() const { return relations_; }
   int server_version() const { return server_version_; }
+  // The name of a column's type with its schema, quoted where needed; "" if the snapshot does not have it.
+  std::string_view TypeName(Oid type) const;
   // True if users defined operators or casts in this schema, so that plain expressions may call their code.
   bool SchemaHasOperators(std::string_view schema) const;
 
@@ -129,6 +131,7 @@ class Catalog {
   absl::flat_hash_map<Oid, uint32_t> relation_by_oid_;
   absl::flat_hash_map<std::string, Places> function_by_name_;
   std::unordered_multimap<Oid, size_t> children_;
+  absl::flat_hash_map<Oid, std::string> type_names_;
   int server_version_ = 0;
   bool knows_system_relations_ = false;
   bool knows_system_functions_ = false;

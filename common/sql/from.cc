@@ -87,6 +87,7 @@ FromItem Analyzer::FromNode(const ::Node* node, const Scope& lateral, const Scop
     case T_RangeTableSample: {
       const auto* sample = As<::RangeTableSample>(node);
       FromItem item = FromNode(sample->relation, lateral, outer);
+      for (const Segment& segment : item.segments) segment.range->sampled = true;
       Flow flow;
       Expressions(sample->args, lateral, &flow);
       Expression(sample->repeatable, lateral, &flow);
@@ -119,7 +120,9 @@ FromItem Analyzer::FromRelation(const ::RangeVar* var, const Scope& outer) {
       return item;
     }
   }
-  return NamedItem(RelationRange(var, false), var->alias);
+  Range* range = RelationRange(var, false);
+  range->named = var;
+  return NamedItem(range, var->alias);
 }
 
 FromItem Analyzer::FromSubquery(const ::RangeSubselect* subselect, const Scope& lateral, const Scope& outer) {

@@ -136,15 +136,22 @@ Flow Analyzer::ColumnAt(Range* range, int index) {
   if (!range->noted[index]) result_.effects[effect].columns.push_back(column.name);
   range->noted[index] = true;
 
+  if (column.generated) Spend(relation.columns.size() / 8);
+  return RelationColumn(*range, index);
+}
+
+Flow Analyzer::RelationColumn(const Range& range, int index) {
+  const Relation& relation = *range.relation;
+  const postern::sql::Column& column = relation.columns[index];
   Flow flow;
   const ColumnId id{relation.oid, column.attnum};
   flow.origin = id;
-  flow.opaque = range->opaque;
+  flow.opaque = range.opaque;
   flow.sources.Add(id);
-  if (range->view != nullptr) {
-    if (index < static_cast<int>(range->view->columns.size())) {
-      flow.Add(range->view->columns[index]);
-      flow.bare = range->view->columns[index].bare;
+  if (range.view != nullptr) {
+    if (index < static_cast<int>(range.view->columns.size())) {
+      flow.Add(range.view->columns[index]);
+      flow.bare = range.view->columns[index].bare;
       // A materialized view's rows are its own.
       if (relation.kind == RelationKind::kMaterializedView && !flow.bare.has_value()) flow.bare = id;
     } else {
@@ -155,7 +162,6 @@ Flow Analyzer::ColumnAt(Range* range, int index) {
   }
   if (column.generated) {
     // Its expression is not in the snapshot: any column of the row may be in it.
-    Spend(relation.columns.size() / 8);
     for (const postern::sql::Column& other : relation.columns) flow.sources.Add({relation.oid, other.attnum});
   }
   return flow;
@@ -203,6 +209,12 @@ Range* Analyzer::FindRange(const Scope& scope, std::string_view schema, std::str
   return nullptr;
 }
 
+void Analyzer::NoteQualified(const ::ColumnRef* ref, const Range* range, const Scope& scope) {
+  const Items fields(ref->fields);
+  const Range* nearest = FindRange(scope, "", StringOf(fields[fields.size() - 2]));
+  qualified_.push_back({ref, range, nearest == range});
+}
+
 Flow Analyzer::Column(const ::ColumnRef* ref, const Scope& scope) {
   const Items fields(ref->fields);
   if (fields.size() > 4) {
@@ -219,6 +231,7 @@ Flow Analyzer::Column(const ::ColumnRef* ref, const Scope& scope) {
       Fail(fmt::format("{} in {}.{} is not in FROM", table, table, column));
       return {};
     }
+    if (!schema.empty()) NoteQualified(ref, range, scope);
     if (std::optional<Flow> flow = ColumnNamed(range, column)) return *std::move(flow);
     return CallOnRow(column, WholeRow(range), ref->location);
   }
@@ -295,6 +308,7 @@ void Analyzer::Expand(const Scope& scope, const ::ColumnRef* star, Rows* rows) {
     Fail(fmt::format("{} in {}.* is not in FROM", table, table));
     return;
   }
+  if (!schema.empty()) NoteQualified(star, range, scope);
   ExpandRange(range, nullptr, rows);
 }
 

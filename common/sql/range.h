@@ -14,6 +14,8 @@
 #include "common/sql/analysis.h"
 #include "common/sql/catalog.h"
 
+struct RangeVar;
+
 namespace postern::sql::internal {
 
 struct Range;
@@ -155,6 +157,9 @@ struct Range {
   bool read_derived = false;  // target of a DML statement: reading its columns comes with the write
   bool opaque = false;        // its values are not what a table's rows would be: statistics, rows after triggers
   int location = -1;
+  // Where FROM names a relation: the name in the parse tree, and whether it is sampled.
+  const ::RangeVar* named = nullptr;
+  bool sampled = false;
 
   // FROM t AS x(a, b): names of the first columns.
   std::vector<std::string_view> renames;

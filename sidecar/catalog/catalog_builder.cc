@@ -104,6 +104,14 @@ absl::Status CatalogBuilder::AddColumn(CatalogRow row) {
   return fields.Finish();
 }
 
+absl::Status CatalogBuilder::AddType(CatalogRow row) {
+  Fields fields(row);
+  auto* type = contents_.add_types();
+  type->set_oid(fields.Number<uint32_t>());
+  type->set_name(std::string(fields.Text()));
+  return fields.Finish();
+}
+
 absl::Status CatalogBuilder::AddParent(CatalogRow row) {
   Fields fields(row);
   const auto child = relations_.find(fields.Number<uint32_t>());

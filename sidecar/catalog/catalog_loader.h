@@ -38,6 +38,7 @@ class CatalogBuilder {
   absl::Status AddSchema(CatalogRow row);
   absl::Status AddRelation(CatalogRow row);
   absl::Status AddColumn(CatalogRow row);
+  absl::Status AddType(CatalogRow row);
   absl::Status AddParent(CatalogRow row);
   absl::Status AddFunction(CatalogRow row);
   absl::Status AddOperatorSchema(CatalogRow row);

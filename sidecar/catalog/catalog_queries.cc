@@ -39,6 +39,13 @@ constexpr std::string_view kColumns =
     "WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') "
     "ORDER BY a.attrelid, a.attnum";
 
+// Of columns, so that a constant can be given a column's type.
+constexpr std::string_view kTypes =
+    "SELECT t.oid, quote_ident(n.nspname) || '.' || quote_ident(t.typname) "
+    "FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typtype NOT IN ('d', 'p') AND t.oid IN ("
+    "SELECT atttypid FROM pg_attribute WHERE attnum > 0 AND NOT attisdropped UNION "
+    "SELECT typbasetype FROM pg_type WHERE typtype = 'd')";
+
 constexpr std::string_view kParents = "SELECT inhrelid, inhparent FROM pg_inherits";
 
 // Bodies only of what users wrote in SQL; those of pg_catalog never change.
@@ -54,11 +61,12 @@ constexpr std::string_view kOperatorSchemas =
     "SELECT n.nspname FROM pg_cast c LEFT JOIN pg_proc p ON p.oid = c.castfunc JOIN pg_type t ON t.oid = c.castsource "
     "JOIN pg_namespace n ON n.oid = coalesce(p.pronamespace, t.typnamespace) WHERE c.oid >= 16384";
 
-constexpr std::array<CatalogQuery, 7> kQueries = {{
+constexpr std::array<CatalogQuery, 8> kQueries = {{
     {"server", kServer, 1, &CatalogBuilder::AddServer},
     {"schemas", kSchemas, 2, &CatalogBuilder::AddSchema},
     {"relations", kRelations, 7, &CatalogBuilder::AddRelation},
     {"columns", kColumns, 6, &CatalogBuilder::AddColumn},
+    {"types", kTypes, 2, &CatalogBuilder::AddType},
     {"parents", kParents, 2, &CatalogBuilder::AddParent},
     {"functions", kFunctions, 12, &CatalogBuilder::AddFunction},
     {"operators", kOperatorSchemas, 1, &CatalogBuilder::AddOperatorSchema},
@@ -84,7 +92,7 @@ const std::string_view kCatalogProbe =
     "SELECT 't' || count(*) || ':' || coalesce(sum(xmin::text::bigint), 0) FROM pg_catalog.pg_trigger "
     "WHERE NOT tgisinternal UNION ALL "
     "SELECT 'd' || count(*) || ':' || coalesce(sum(xmin::text::bigint), 0) FROM pg_catalog.pg_type "
-    "WHERE typtype = 'd' UNION ALL "
+    "WHERE typtype IN ('d', 'e', 'r') UNION ALL "
     "SELECT 'o' || count(*) || ':' || coalesce(sum(xmin::text::bigint), 0) FROM pg_catalog.pg_operator UNION ALL "
     "SELECT 'k' || count(*) || ':' || coalesce(sum(xmin::text::bigint), 0) FROM pg_catalog.pg_cast) parts (part)";
 

@@ -19,6 +19,7 @@
 #include "common/policy/policy.h"
 #include "common/sql/analysis.h"
 #include "common/sql/catalog.h"
+#include "common/sql/placeholder.h"
 #include "sidecar/mask/mask.h"
 
 namespace postern::sidecar {
@@ -35,9 +36,22 @@ struct SessionIdentity {
                               std::string role);
 };
 
+// A text in which placeholders stand for masked columns, and the one that the client sent
+// (common/policy/placeholder.h).
+struct ChangedText {
+  std::string asked;
+  std::string forwarded;
+  std::vector<sql::TextEdit> edits;  // of `asked`
+  std::vector<std::string> columns;  // "app.customers.email: placeholder"
+};
+
 // One judged message text. Immutable and shared by the cache.
 struct Plan {
   std::string text;
+  // Set: this text is forwarded in place of `text`, and `analysis` and `decisions` are of it.
+  std::shared_ptr<const ChangedText> changed;
+  // With `changed`: what is said of `text` as it stands, for where it cannot be changed any more. It denies.
+  std::shared_ptr<const Plan> unchanged;
   // Set when the text did not parse or is over the limits: SQLSTATE, message, 1-based position (0 none).
   struct Refusal {
     std::string sqlstate;
@@ -80,6 +94,14 @@ struct Plan {
   // The refusal or the deciding decision as ErrorResponse fields of contract.md: message starts with "postern:".
   Refusal DenyFields() const;
 };
+
+// The text of `plan.analysis`.
+inline const std::string& AnalysedText(const Plan& plan) {
+  return plan.changed == nullptr ? plan.text : plan.changed->forwarded;
+}
+// What is to be forwarded for `text`, which `plan` was given for: Plan::changed with the literals of `text`. Call it
+// where Plan::changed is set. nullptr: it does not fit, and nothing may be forwarded.
+std::shared_ptr<const ChangedText> ChangeFor(const Plan& plan, std::string_view text);
 
 // True if a bind value (as sent, either format; nullopt is NULL) of a writing statement is what a mask had put out: it
 // must be refused with SentinelRefusal(), else the mask would replace the data.
@@ -146,7 +168,9 @@ std::vector<RowField> WithFormats(std::vector<RowField> fields, const std::vecto
 
 // A prepared statement as the server has it.
 struct Prepared {
-  std::string text;
+  std::string text;  // as the server has it
+  // Set: the client asked for another.
+  std::shared_ptr<const ChangedText> changed;
   std::vector<uint32_t> parameter_types;
   // By SQL PREPARE: `text` is the PREPARE statement itself and `inner` its analysed body.
   bool by_sql = false;

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/base/errors.h"
+#include "common/policy/placeholder.h"
 #include "fmt/format.h"
 #include "sidecar/enforce/plan_record.h"
 
@@ -245,6 +246,29 @@ void Combine(const sql::Catalog& catalog, const SessionState& state, Plan* plan)
   }
 }
 
+// Judges the plan's text with placeholders where policy has them and it would be denied otherwise. nullptr: it stays
+// as it is.
+std::shared_ptr<Plan> WithPlaceholders(const CatalogInForce& in_force, const SessionIdentity& identity,
+                                       const SessionState& state, const policy::CompiledPolicy& policy,
+                                       const JudgedSession& session, const std::shared_ptr<Plan>& plan) {
+  auto changed = policy::WithPlaceholders(policy, {identity.subject, identity.target, identity.intent}, plan->text,
+                                          *plan->analysis, *in_force.catalog, session, {}, &plan->decisions);
+  if (!changed) return nullptr;
+  auto other = std::make_shared<Plan>();
+  other->text = plan->text;
+  other->policy_revision = plan->policy_revision;
+  other->catalog_generation = plan->catalog_generation;
+  other->fingerprint = plan->fingerprint;
+  other->analysis = std::make_shared<const sql::Analysis>(std::move(changed->analysis));
+  other->decisions = std::move(changed->decisions);
+  Combine(*in_force.catalog, state, other.get());
+  if (other->verdict == policy::Verdict::kDeny) return nullptr;
+  other->changed = std::make_shared<const ChangedText>(
+      ChangedText{plan->text, std::move(changed->text), std::move(changed->edits), std::move(changed->columns)});
+  other->unchanged = plan;
+  return other;
+}
+
 }  // namespace
 
 std::shared_ptr<Plan> MakePlan(const CatalogInForce& in_force, const SessionIdentity& identity,
@@ -274,6 +298,9 @@ std::shared_ptr<Plan> MakePlan(const CatalogInForce& in_force, const SessionIden
           policy.Judge(identity.subject, identity.target, identity.intent, statement, *in_force.catalog));
     }
     Combine(*in_force.catalog, state, plan.get());
+    if (plan->verdict == policy::Verdict::kDeny) {
+      if (auto changed = WithPlaceholders(in_force, identity, state, policy, session, plan)) plan = std::move(changed);
+    }
   }
   audit::RecordWriter record(&plan->allowed_record);
   AppendJudgement(*plan, "allow", "", "", &record);

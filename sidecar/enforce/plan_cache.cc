@@ -18,6 +18,7 @@ size_t BytesOf(const PlanKey& key, const Plan& plan) {
   constexpr size_t kPlan = 2048;
   constexpr size_t kStatement = 2048;
   const size_t statements = plan.analysis == nullptr ? 0 : plan.analysis->statements.size();
+  if (plan.changed != nullptr) return BytesOf(key, *plan.unchanged) + 2 * (kPlan + plan.changed->forwarded.size());
   return kPlan + 2 * (plan.text.size() + key.text.size()) + statements * kStatement;
 }
 

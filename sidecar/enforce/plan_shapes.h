@@ -13,8 +13,9 @@ namespace postern::sidecar {
 // True if a literal of the text is what a mask puts out. Writing it is refused, so such a text shares no plan.
 bool NamesSentinel(std::string_view text, const sql::TextShape& shape);
 
-// The places in `shape.literals` of the constants that the plan depends on. nullopt if it cannot serve other texts:
-// only what is allowed does (an approval is for one text), and only statements of which analysis says what it read.
+// The places in `shape.literals`, of the plan's text, of the constants that the plan depends on. nullopt if it cannot
+// serve other texts: only what is allowed does (an approval is for one text), and only statements of which analysis
+// says what it read.
 std::optional<std::vector<uint32_t>> ReadLiterals(const Plan& plan, const sql::TextShape& shape);
 
 // `key.text` is the text. The first plan of a shape stands in the cache under the shape's own key. If it depends on

@@ -46,8 +46,9 @@ bool IsTerm(std::string_view name) {
 std::shared_ptr<const Prepared> PreparedFrom(const sql::Statement& statement, const Plan& plan) {
   auto prepared = std::make_shared<Prepared>();
   if (statement.begin >= 0 && statement.length >= 0 &&
-      static_cast<size_t>(statement.begin) + static_cast<size_t>(statement.length) <= plan.text.size()) {
-    prepared->text = plan.text.substr(static_cast<size_t>(statement.begin), static_cast<size_t>(statement.length));
+      static_cast<size_t>(statement.begin) + static_cast<size_t>(statement.length) <= AnalysedText(plan).size()) {
+    prepared->text =
+        AnalysedText(plan).substr(static_cast<size_t>(statement.begin), static_cast<size_t>(statement.length));
   }
   prepared->by_sql = true;
   auto analysis = std::make_shared<sql::Analysis>();

@@ -34,6 +34,8 @@ struct Execution {
   std::string sqlstate;
   std::string error;
   std::string approval_id;
+  // Set: what was forwarded is not what the client sent.
+  std::shared_ptr<const sidecar::ChangedText> changed;
   // Set: undo the statement if it changed more rows.
   std::optional<int64_t> rows_max;
   bool over_limit = false;
@@ -69,6 +71,12 @@ struct Expected {
   std::shared_ptr<const sidecar::Prepared> prepared;
   std::shared_ptr<const sidecar::Portal> portal;
   std::shared_ptr<Execution> execution;
+  // What was forwarded in place of the client's own text; nullptr: that itself.
+  const sidecar::ChangedText* changed() const {
+    if (execution != nullptr) return execution->changed.get();
+    if (prepared != nullptr) return prepared->changed.get();
+    return portal != nullptr && portal->prepared != nullptr ? portal->prepared->changed.get() : nullptr;
+  }
   // Our marker, sure to fail: its ErrorResponse is replaced by this.
   std::shared_ptr<const wire::ErrorFields> denial;
 };

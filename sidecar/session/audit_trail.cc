@@ -121,7 +121,12 @@ absl::Status AuditTrail::Intent(const Execution& execution, const IntentInput& i
   record.Bytes(Record::kSqlFieldNumber, input.sql);
   if (input.portal != nullptr) AppendValues(*input.portal, &record);
   AppendJudgement(execution, input, &record);
+  const sidecar::ChangedText* changed = execution.changed.get();
+  if (changed != nullptr) {
+    for (const std::string& column : changed->columns) record.Message(Record::kMasksFieldNumber, column);
+  }
   record.Bytes(Record::kSearchPathFieldNumber, input.search_path);
+  if (changed != nullptr) record.Bytes(Record::kForwardedSqlFieldNumber, changed->forwarded);
   return Gate(v1::STATEMENT_INTENT, bytes, execution.plan->strict_audit && input.decision != "deny");
 }
 

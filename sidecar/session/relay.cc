@@ -300,6 +300,30 @@ bool Relay::SpendProbes(const sidecar::Portal* portal, Execution* execution) {
   return false;
 }
 
+void Relay::SayPlaceholders(const sidecar::ChangedText& changed) {
+  wire::AppendNotice({.severity = "NOTICE",
+                      .sqlstate = "01000",
+                      .message = "postern: NULL stands for masked columns in this statement",
+                      .detail = fmt::format("{}", fmt::join(changed.columns, ", ")),
+                      .hint = "Select a masked column by itself, without expressions and conditions on masked columns, "
+                              "and its mask's own value comes back."},
+                     &client_.out());
+}
+
+namespace {
+
+// The denial of a prepared text that policy would now have changed.
+std::shared_ptr<const sidecar::Plan> RefusedAsPrepared(const sidecar::Plan& plan) {
+  auto refused = std::make_shared<sidecar::Plan>(*plan.unchanged);
+  if (refused->decisive < refused->decisions.size()) {
+    refused->decisions[refused->decisive].hint =
+        "the statement was prepared before policy had placeholders for it; prepare it again";
+  }
+  return refused;
+}
+
+}  // namespace
+
 Relay::Grounds& Relay::NowGrounds() {
   std::shared_ptr<const sidecar::ControlState> control = services_.uplink.state();
   const uint64_t generation = info_.enforcer->catalog_generation();
@@ -325,11 +349,16 @@ std::shared_ptr<const sidecar::Plan> Relay::JudgePrepared(const std::string& nam
   // EXECUTE of a name that SQL gave depends on what stands behind it.
   if (prepared->by_sql) return JudgeText(fmt::format("EXECUTE {}", QuoteIdentifiers({name})));
   // These make a judgement one of this moment only.
-  if (state_.search_path_uncertain() || state_.catalog_changed_in_transaction()) return JudgeText(prepared->text);
+  if (state_.search_path_uncertain() || state_.catalog_changed_in_transaction()) {
+    std::shared_ptr<const sidecar::Plan> plan = JudgeText(prepared->text);
+    return plan->changed == nullptr ? plan : RefusedAsPrepared(*plan);
+  }
   constexpr size_t kMostRemembered = 256;
   auto& remembered = NowGrounds().prepared;
   if (const auto known = remembered.find(prepared); known != remembered.end()) return known->second;
   std::shared_ptr<const sidecar::Plan> plan = JudgeText(prepared->text);
+  // The server has the text, so that it cannot be changed any more.
+  if (plan->changed != nullptr) plan = RefusedAsPrepared(*plan);
   // One that names statements or cursors of the session is judged by what those are at the time.
   if (plan->local) return plan;
   if (remembered.size() >= kMostRemembered) remembered.clear();

@@ -129,6 +129,8 @@ class Relay {
   // Judges the text of a prepared statement; the same as JudgeText(), but remembers.
   std::shared_ptr<const sidecar::Plan> JudgePrepared(const std::string& name,
                                                      const std::shared_ptr<const sidecar::Prepared>& prepared);
+  // Tells the client in a NOTICE which columns placeholders stand for. When the server owes nothing.
+  void SayPlaceholders(const sidecar::ChangedText& changed);
   // What judging stands on now. Good until the next wait.
   Grounds& NowGrounds();
   const std::string& SearchPathText();
@@ -188,6 +190,8 @@ class Relay {
   bool OnCommandComplete(const wire::Message& message);
   bool OnReady(const wire::Message& message);
   bool OnServerError(const wire::Message& message);
+  // An error's or notice's body with its position in the text that the client sent, where another was forwarded.
+  std::string InAskedText(std::string_view body);
   bool OnParameterStatus(const wire::Message& message);
   bool OnCopyResponse(const wire::Message& message);
   bool OnCopyData(const wire::Message& message);

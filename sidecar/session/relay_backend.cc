@@ -139,7 +139,7 @@ bool Relay::HandleServerMessage(const wire::Message& message) {
       return OnParameterStatus(message);
     case 'N':
       if (answers_.AnySensitive()) {
-        AppendMessage('N', mask::ScrubErrorFields(message.body), &client_.out());
+        AppendMessage('N', mask::ScrubErrorFields(InAskedText(message.body)), &client_.out());
       } else {
         ToClient(message.whole);
       }
@@ -402,6 +402,13 @@ bool Relay::OnReady(const wire::Message& message) {
   return true;
 }
 
+std::string Relay::InAskedText(std::string_view body) {
+  const sidecar::ChangedText* changed = answers_.empty() ? nullptr : answers_.front().changed();
+  if (changed == nullptr) return std::string(body);
+  return wire::WithPosition(
+      body, [&](int position) { return sql::PositionBefore(changed->asked, changed->edits, position); });
+}
+
 bool Relay::OnServerError(const wire::Message& message) {
   const auto error = wire::ParseError(message.body);
   if (!error) return Unexpected(message);
@@ -420,8 +427,8 @@ bool Relay::OnServerError(const wire::Message& message) {
   state_.OnError();
   Expected& front = answers_.front();
   if (front.ours && front.kind == Kind::kQuery) return OnOurs(message);
-  const std::string scrubbed =
-      answers_.AnySensitive() ? mask::ScrubErrorFields(message.body) : std::string(message.body);
+  const std::string body = InAskedText(message.body);
+  const std::string scrubbed = answers_.AnySensitive() ? mask::ScrubErrorFields(body) : body;
   if (front.denial != nullptr) {
     wire::AppendError(*front.denial, &client_.out());
   } else if (front.execution != nullptr && front.execution->run_expired && error->sqlstate == "57014") {

@@ -25,6 +25,8 @@ struct Relay::BatchItem {
   std::shared_ptr<Prepared> prepared;
   std::shared_ptr<Portal> portal;
   int32_t max_rows = 0;
+  // Goes to the server in place of the message: a Parse of a changed text.
+  std::string replacement;
   // Put a Describe of the portal in front, to know where its columns come from.
   bool describe = false;
   // The server must answer this before what follows can be judged: always, or unless a Sync follows anyway.
@@ -68,6 +70,11 @@ wire::ErrorFields NoSuchStatement(std::string_view name) {
 
 wire::ErrorFields NoSuchPortal(std::string_view name) {
   return {.severity = "ERROR", .sqlstate = "34000", .message = fmt::format("portal \"{}\" does not exist", name)};
+}
+
+// The text that the client prepared.
+const std::string& AskedText(const Prepared& prepared) {
+  return prepared.changed == nullptr ? prepared.text : prepared.changed->asked;
 }
 
 bool ReturnsRows(const sql::Statement& statement) { return !statement.outputs_known || !statement.outputs.empty(); }
@@ -201,6 +208,15 @@ bool Relay::JudgeParse(BatchItem* item, Batch* batch) {
     return batch->Deny(0, ToErrorFields(plan->DenyFields()));
   }
   prepared->analysis = plan->analysis;
+  if (plan->changed != nullptr) {
+    prepared->changed = sidecar::ChangeFor(*plan, prepared->text);
+    if (prepared->changed == nullptr) {
+      return batch->Deny(0, PosternError("42501", "placeholders cannot be put into the statement",
+                                         "Its text is not what was judged.", "Prepare it again."));
+    }
+    prepared->text = prepared->changed->forwarded;
+    wire::AppendParse(item->expected.name, prepared->text, prepared->parameter_types, &item->replacement);
+  }
   batch->prepared[item->expected.name] = prepared;
   return true;
 }
@@ -217,7 +233,7 @@ bool Relay::JudgeBind(BatchItem* item, Batch* batch) {
   if (portal->plan->refusal.has_value() || portal->plan->verdict == policy::Verdict::kDeny) {
     batch->denied_execution = NewExecution(portal->plan);
     batch->denied_portal = portal;
-    batch->denied_sql = prepared->text;
+    batch->denied_sql = AskedText(*prepared);
     return batch->Deny(0, ToErrorFields(portal->plan->DenyFields()));
   }
   batch->portals[item->expected.name] = portal;
@@ -259,6 +275,7 @@ bool Relay::JudgeExecute(BatchItem* item, Batch* batch) {
   const std::shared_ptr<Execution> execution =
       NewExecution(fresh ? portal->plan : JudgePrepared(portal->statement, portal->prepared));
   RefuseIfSpent(portal.get(), execution.get());
+  execution->changed = portal->prepared->changed;
   const std::shared_ptr<const Plan> plan = execution->plan;
   expected.execution = execution;
   expected.portal = portal;
@@ -267,7 +284,7 @@ bool Relay::JudgeExecute(BatchItem* item, Batch* batch) {
   const auto deny = [&](wire::ErrorFields fields) {
     batch->denied_execution = execution;
     batch->denied_portal = portal;
-    batch->denied_sql = portal->prepared->text;
+    batch->denied_sql = AskedText(*portal->prepared);
     return batch->Deny(0, std::move(fields));
   };
   if (plan->refusal.has_value() || plan->verdict == policy::Verdict::kDeny)
@@ -361,7 +378,7 @@ Task<bool> Relay::HandleBatch(size_t size) {
           batch.denied = batch.held.front();
           batch.denied_execution = expected.execution;
           batch.denied_portal = expected.portal;
-          batch.denied_sql = expected.portal->prepared->text;
+          batch.denied_sql = AskedText(*expected.portal->prepared);
         } else {
           for (size_t i = 0; i < batch.held.size(); ++i) {
             batch.items[batch.held[i]].expected.execution->approval_id = result.approval_ids[i];
@@ -391,11 +408,11 @@ Task<bool> Relay::ForwardBatch(Batch* batch) {
       batch->denied = forward = i;
       batch->denied_execution = expected.execution;
       batch->denied_portal = expected.portal;
-      batch->denied_sql = expected.portal->prepared->text;
+      batch->denied_sql = AskedText(*expected.portal->prepared);
       break;
     }
     IntentInput intent;
-    intent.sql = expected.portal->prepared->text;
+    intent.sql = AskedText(*expected.portal->prepared);
     intent.portal = expected.portal.get();
     intent.decision = expected.execution->approval_id.empty() ? "allow" : "hold";
     intent.search_path = SearchPathText();
@@ -438,7 +455,12 @@ Task<bool> Relay::ForwardBatch(Batch* batch) {
       describe.sensitive = item.expected.sensitive;
       answers_.Push(std::move(describe));
     }
-    out.append(item.message.whole);
+    if (item.replacement.empty()) {
+      out.append(item.message.whole);
+    } else {
+      SayPlaceholders(*item.prepared->changed);
+      out.append(item.replacement);
+    }
     unsynced_ = item.message.type != 'S';
     item.expected.withhold = item.expected.execution != nullptr && item.expected.execution->rows_max.has_value();
     answers_.Push(std::move(item.expected));

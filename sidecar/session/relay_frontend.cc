@@ -169,6 +169,13 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     absl::Duration run_within = absl::InfiniteDuration();
     RefuseIfSpent(nullptr, execution.get());
     const sidecar::Plan& plan = *execution->plan;
+    if (plan.changed != nullptr && plan.verdict != policy::Verdict::kDeny) {
+      execution->changed = sidecar::ChangeFor(plan, *text);
+      if (execution->changed == nullptr && denial == nullptr) {
+        denial = Share(PosternError("42501", "placeholders cannot be put into the statement",
+                                    "Its text is not what was judged.", "Send it again."));
+      }
+    }
     if (denial == nullptr && !std::exchange(asked_again, true) && AskForNewerCatalog(plan)) continue;
     if (denial == nullptr && (plan.refusal.has_value() || plan.verdict == policy::Verdict::kDeny)) {
       denial = Share(ToErrorFields(plan.DenyFields()));
@@ -176,7 +183,8 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     if (denial == nullptr && plan.verdict == policy::Verdict::kHold) {
       std::vector<Held> held(1);
       held[0].execution = execution;
-      held[0].sql = std::string(*text);
+      // What people approve is what runs.
+      held[0].sql = execution->changed != nullptr ? execution->changed->forwarded : std::string(*text);
       held[0].alone = plan.decisions.size() == 1 && !unsynced_;
       HoldResult result = co_await Hold(std::move(held));
       if (ended_) co_return false;
@@ -206,7 +214,11 @@ Task<bool> Relay::HandleQuery(wire::Message message) {
     if (ended_) co_return false;
     if (!recorded.ok()) co_return co_await DenySimple(Share(AuditUnavailable(recorded)));
     StartRunClock(run_within, execution);
-    co_return co_await ForwardQuery(message.whole, execution);
+    if (execution->changed == nullptr) co_return co_await ForwardQuery(message.whole, execution);
+    SayPlaceholders(*execution->changed);
+    std::string whole;
+    wire::AppendQuery(execution->changed->forwarded, &whole);
+    co_return co_await ForwardQuery(whole, execution);
   }
 }
 

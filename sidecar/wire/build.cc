@@ -1,5 +1,7 @@
 #include "sidecar/wire/build.h"
 
+#include <charconv>
+
 namespace postern::wire {
 namespace {
 
@@ -135,9 +137,34 @@ void AppendSaslResponse(std::string_view data, std::string* out) {
   out->append(data);
 }
 
+std::string WithPosition(std::string_view body, const std::function<int(int)>& moved) {
+  for (size_t at = 0; at < body.size() && body[at] != '\0';) {
+    const size_t end = body.find('\0', at);
+    if (end == std::string_view::npos) break;
+    if (body[at] == 'P') {
+      const std::string_view digits = body.substr(at + 1, end - at - 1);
+      int position = 0;
+      const auto [stop, error] = std::from_chars(digits.data(), digits.data() + digits.size(), position);
+      if (error != std::errc() || stop != digits.data() + digits.size()) break;
+      return std::string(body.substr(0, at + 1)).append(std::to_string(moved(position))).append(body.substr(end));
+    }
+    at = end + 1;
+  }
+  return std::string(body);
+}
+
 void AppendQuery(std::string_view text, std::string* out) {
   Frame frame('Q', out);
   PutString(text, out);
+}
+
+void AppendParse(std::string_view statement, std::string_view text, const std::vector<uint32_t>& parameter_types,
+                 std::string* out) {
+  Frame frame('P', out);
+  PutString(statement, out);
+  PutString(text, out);
+  Put16(static_cast<uint16_t>(parameter_types.size()), out);
+  for (const uint32_t type : parameter_types) Put32(type, out);
 }
 
 void AppendDescribePortal(std::string_view portal, std::string* out) {

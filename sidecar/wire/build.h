@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -31,6 +32,10 @@ void AppendReady(char status, std::string* out);
 // `unknown`: names of protocol options that we do not know.
 void AppendNegotiateProtocolVersion(uint16_t minor, const std::vector<std::string>& unknown, std::string* out);
 
+// The body of an ErrorResponse or NoticeResponse with another position in the statement's text; the body itself if it
+// has none, or does not parse.
+std::string WithPosition(std::string_view body, const std::function<int(int)>& moved);
+
 // --- To a server ---
 void AppendSslRequest(std::string* out);
 void AppendStartup(const std::vector<std::pair<std::string, std::string>>& parameters, std::string* out);
@@ -39,6 +44,8 @@ void AppendPassword(std::string_view password, std::string* out);
 void AppendSaslInitial(std::string_view mechanism, std::string_view data, std::string* out);
 void AppendSaslResponse(std::string_view data, std::string* out);
 void AppendQuery(std::string_view text, std::string* out);
+void AppendParse(std::string_view statement, std::string_view text, const std::vector<uint32_t>& parameter_types,
+                 std::string* out);
 void AppendDescribePortal(std::string_view portal, std::string* out);
 void AppendExecute(std::string_view portal, int32_t max_rows, std::string* out);
 void AppendSync(std::string* out);

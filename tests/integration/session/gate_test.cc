@@ -658,5 +658,123 @@ TEST_F(GateTest, EveryForwardedExecutionHasIntentBeforeOutcome) {
   EXPECT_THAT(outcomes, ::testing::ElementsAre("completed", "failed22012", "completed"));
 }
 
+// kPolicy with placeholders for what is masked.
+std::string PlaceholderPolicy() {
+  std::string policy = kPolicy;
+  const std::string masks = "app.customers.phone: last4}";
+  policy.replace(policy.find(masks), masks.size(), masks + ", in_expression: placeholder");
+  return policy + "  - {id: lock, effect: allow, do: [lock], objects: [app.*]}\n";
+}
+
+// A placeholder's NULL in both protocols and formats, the mask's own value where none is needed, and both texts on
+// record.
+TEST_F(GateTest, PlaceholdersKeepMaskedColumnsOutOfWhatTheServerIsAsked) {
+  uplink_->SetPolicy(PlaceholderPolicy());
+  Admin("select pg_stat_reset()");
+  {
+    const Conn conn = Open();
+    EXPECT_STREQ(PQgetvalue(Query(conn, "select email from app.customers where id = 1").get(), 0, 0), "[redacted]");
+    EXPECT_THAT(notices_, IsEmpty());
+    // A literal of a known shape is the new one.
+    for (const char* id : {"1", "2", "3"}) {
+      const Result row =
+          Query(conn, fmt::format("select id, upper(email), name from app.customers where id = {}", id).c_str());
+      ASSERT_EQ(PQntuples(row.get()), 1) << Message(row);
+      EXPECT_STREQ(PQgetvalue(row.get(), 0, 0), id);
+      EXPECT_EQ(PQgetisnull(row.get(), 0, 1), 1);
+      EXPECT_EQ(PQgetvalue(row.get(), 0, 2), fmt::format("name {}", id));
+    }
+    EXPECT_THAT(notices_, HasSubstr("NULL stands for masked columns"));
+    EXPECT_THAT(notices_, HasSubstr("app.customers.email"));
+    EXPECT_STREQ(PQgetvalue(Query(conn, "select count(*) from app.customers where email like 'u%'").get(), 0, 0), "0");
+
+    const Result prepared(PQprepare(
+        conn.get(), "s", "select id, lower(phone) from app.customers c where c.id = $1 and email is null", 0, nullptr));
+    ASSERT_EQ(PQresultStatus(prepared.get()), PGRES_COMMAND_OK) << Message(prepared);
+    const Result described(PQdescribePrepared(conn.get(), "s"));
+    EXPECT_EQ(PQnparams(described.get()), 1);
+    for (int format = 0; format <= 1; ++format) {
+      const char* values[] = {"2"};
+      const Result rows(PQexecPrepared(conn.get(), "s", 1, values, nullptr, nullptr, format));
+      ASSERT_EQ(PQntuples(rows.get()), 1) << Message(rows);
+      EXPECT_EQ(PQgetisnull(rows.get(), 0, 1), 1);
+    }
+    Query(conn, "begin");
+    EXPECT_THAT(Message(Query(conn, "declare c cursor for select id, upper(email) from app.customers order by id")),
+                IsEmpty());
+    const Result fetched = Query(conn, "fetch 2 from c");
+    ASSERT_EQ(PQntuples(fetched.get()), 2) << Message(fetched);
+    EXPECT_EQ(PQgetisnull(fetched.get(), 1, 1), 1);
+    Query(conn, "commit");
+    EXPECT_THAT(Message(Query(conn, "prepare p (int) as select upper(email), name from app.customers where id = $1")),
+                IsEmpty());
+    EXPECT_STREQ(PQgetvalue(Query(conn, "execute p(3)").get(), 0, 1), "name 3");
+    const Result copy =
+        Query(conn, "copy (select id, upper(email) from app.customers where id < 3 order by id) to stdout");
+    ASSERT_EQ(PQresultStatus(copy.get()), PGRES_COPY_OUT) << Message(copy);
+    std::string rows;
+    for (char* line = nullptr; PQgetCopyData(conn.get(), &line, 0) > 0; PQfreemem(line)) rows += line;
+    EXPECT_EQ(rows, "1\t\\N\n2\t\\N\n");
+    while (Result(PQgetResult(conn.get())) != nullptr) {
+    }
+    const Result explained = Query(conn, "explain (costs off) select id from app.customers where email = 'x'");
+    EXPECT_GT(PQntuples(explained.get()), 0) << Message(explained);
+  }
+  gateway_->Drain(absl::Seconds(5));
+  int changed = 0;
+  for (const auto& record : Records()) {
+    if (record.kind() != v1::STATEMENT_INTENT) continue;
+    EXPECT_THAT(record.sql(), ::testing::Not(HasSubstr("AS \"email\"")));
+    if (record.forwarded_sql().empty()) continue;
+    ++changed;
+    EXPECT_THAT(record.forwarded_sql(), HasSubstr("NULL::pg_catalog.text AS \"email\"")) << record.sql();
+    EXPECT_THAT(record.masks(), ::testing::Contains("app.customers.email: placeholder")) << record.sql();
+  }
+  EXPECT_EQ(changed, 10);
+}
+
+TEST_F(GateTest, PlaceholdersAreForStatementsThatOnlyRead) {
+  uplink_->SetPolicy(PlaceholderPolicy());
+  const Conn conn = Open();
+  for (const char* sql :
+       {"insert into app.orders (id) select id from app.customers where email like 'a%'",
+        "update app.orders set id = id where exists (select from app.customers where email is null)",
+        "select upper(email) from app.customers for update", "select ctid, upper(email) from app.customers",
+        "select upper(email) from app.customers tablesample system (50)"}) {
+    const Result refused = Query(conn, sql);
+    EXPECT_EQ(State(refused), "42501") << sql;
+    EXPECT_THAT(Message(refused), HasSubstr("placeholder")) << sql;
+    EXPECT_THAT(Message(refused), HasSubstr("app.customers.email is masked")) << sql;
+  }
+}
+
+TEST_F(GateTest, ErrorsPointIntoTheTextThatTheClientSent) {
+  uplink_->SetPolicy(PlaceholderPolicy());
+  const Conn conn = Open();
+  const std::string sql = "select upper(email) from app.customers c, app.orders o group by email having o.id > 1";
+  const Result failed = Query(conn, sql.c_str());
+  ASSERT_EQ(State(failed), "42803") << Message(failed);
+  EXPECT_EQ(PQresultErrorField(failed.get(), PG_DIAG_STATEMENT_POSITION), std::to_string(sql.find("o.id") + 1));
+  const Result prepared(PQprepare(conn.get(), "s", sql.c_str(), 0, nullptr));
+  EXPECT_EQ(PQresultErrorField(prepared.get(), PG_DIAG_STATEMENT_POSITION), std::to_string(sql.find("o.id") + 1));
+}
+
+TEST_F(GateTest, WhatWasPreparedBeforePolicyHadPlaceholdersIsPreparedAgain) {
+  const Conn conn = Open();
+  std::string open = kPolicy;
+  const std::string masks = "app.customers.email: redact, ";
+  open.erase(open.find(masks), masks.size());
+  uplink_->SetPolicy(open);
+  const char* sql = "select id from app.customers where email = 'user1@example.com'";
+  ASSERT_THAT(Message(Result(PQprepare(conn.get(), "s", sql, 0, nullptr))), IsEmpty());
+  EXPECT_EQ(PQntuples(Result(PQexecPrepared(conn.get(), "s", 0, nullptr, nullptr, nullptr, 0)).get()), 1);
+  uplink_->SetPolicy(PlaceholderPolicy());
+  const Result refused(PQexecPrepared(conn.get(), "s", 0, nullptr, nullptr, nullptr, 0));
+  EXPECT_EQ(State(refused), "42501");
+  EXPECT_THAT(Message(refused), HasSubstr("prepare it again"));
+  ASSERT_THAT(Message(Result(PQprepare(conn.get(), "t", sql, 0, nullptr))), IsEmpty());
+  EXPECT_EQ(PQntuples(Result(PQexecPrepared(conn.get(), "t", 0, nullptr, nullptr, nullptr, 0)).get()), 0);
+}
+
 }  // namespace
 }  // namespace postern::session_test

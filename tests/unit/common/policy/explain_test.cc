@@ -148,6 +148,27 @@ TEST(Explain, SyntaxErrorsAreErrors) {
             absl::StatusCode::kInvalidArgument);
 }
 
+TEST(Explain, ShowsWhatIsForwardedWithPlaceholders) {
+  const auto policy = Compiled(R"(
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+rules:
+  - id: read
+    effect: allow
+    do: [select]
+    columns: {mask: {app.customers.email: hash}, in_expression: placeholder}
+)");
+  const auto explained = Explain(*policy, Bot(), Demo(), "SELECT upper(email) FROM app.customers c", &TestCatalog());
+  ASSERT_TRUE(explained.ok()) << explained.status();
+  EXPECT_EQ(explained->decision(), "allow");
+  EXPECT_THAT(explained->forwarded_sql(), HasSubstr("NULL::pg_catalog.text AS \"email\""));
+  EXPECT_THAT(explained->masks(), ::testing::Contains("app.customers.email: placeholder"));
+  const auto bare = Explain(*policy, Bot(), Demo(), "SELECT email FROM app.customers c", &TestCatalog());
+  EXPECT_EQ(bare->forwarded_sql(), "");
+}
+
 class NoCatalogs : public CatalogSource {
  public:
   std::shared_ptr<const sql::Catalog> Find(std::string_view, std::string_view) const override { return nullptr; }

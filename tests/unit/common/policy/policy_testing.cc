@@ -29,6 +29,9 @@ const sql::Catalog& TestCatalog() {
   static const std::shared_ptr<const sql::Catalog> catalog = [] {
     v1::CatalogContents contents;
     contents.set_server_version(150000);
+    v1::CatalogContents::Type* text = contents.add_types();
+    text->set_oid(25);
+    text->set_name("pg_catalog.text");
     v1::CatalogContents::Schema* schema = contents.add_schemas();
     schema->set_oid(10);
     schema->set_name("app");

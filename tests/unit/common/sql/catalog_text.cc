@@ -12,6 +12,9 @@ class Reader {
  public:
   std::shared_ptr<const Catalog> Read(std::string_view text) {
     contents_.set_server_version(150000);
+    auto* type = contents_.add_types();
+    type->set_oid(25);
+    type->set_name("pg_catalog.text");
     Schema("pg_catalog");
     std::istringstream lines{std::string(text)};
     for (std::string line; std::getline(lines, line);) {

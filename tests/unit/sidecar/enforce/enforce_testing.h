@@ -19,6 +19,12 @@ inline constexpr sql::ColumnId kEmail{kCustomers, 3};
 inline v1::CatalogContents ShopContents() {
   v1::CatalogContents contents;
   contents.set_server_version(150020);
+  for (const auto& [type_oid, name] :
+       {std::pair(23u, "pg_catalog.int4"), std::pair(25u, "pg_catalog.text"), std::pair(1082u, "pg_catalog.date")}) {
+    auto* type = contents.add_types();
+    type->set_oid(type_oid);
+    type->set_name(name);
+  }
   uint32_t oid = 11;
   for (const char* name : {"pg_catalog", "app", "evil", "public"}) {
     auto* schema = contents.add_schemas();

@@ -11,9 +11,11 @@ namespace postern::sidecar {
 namespace {
 
 using policy::Verdict;
+using testing::Compile;
 using ::testing::Contains;
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
+using testing::kShopPolicy;
 using testing::Shop;
 using ::testing::StartsWith;
 
@@ -314,6 +316,95 @@ TEST(Enforcer, ServesManyThreads) {
     });
   }
   for (std::thread& thread : threads) thread.join();
+}
+
+std::string PlaceholderPolicy() {
+  std::string policy(kShopPolicy);
+  const std::string masks = "app.customers.born: year}";
+  policy.replace(policy.find(masks), masks.size(), masks + ", in_expression: placeholder");
+  return policy;
+}
+
+TEST(Placeholders, ANewLiteralInAKnownShapeStandsInTheChangedText) {
+  Shop shop;
+  shop.policy = Compile(PlaceholderPolicy());
+  const std::string first = "SELECT 'a', name FROM customers WHERE email LIKE 'x%' AND id = 7";
+  const auto plan = shop.Judge(first);
+  ASSERT_EQ(plan->verdict, policy::Verdict::kAllow) << plan->DenyFields().detail << plan->DenyFields().hint;
+  ASSERT_NE(plan->changed, nullptr);
+  EXPECT_EQ(
+      plan->changed->forwarded,
+      "SELECT 'a', name FROM (SELECT \"id\", \"name\", NULL::pg_catalog.text AS \"email\", NULL::pg_catalog.date AS "
+      "\"born\" FROM \"app\".\"customers\") AS \"customers\" WHERE email LIKE 'x%' AND id = 7");
+  EXPECT_EQ(ChangeFor(*plan, first), plan->changed);
+  EXPECT_EQ(plan->changed->columns, std::vector<std::string>{"app.customers.email: placeholder"});
+  EXPECT_EQ(plan->unchanged->verdict, policy::Verdict::kDeny);
+
+  const std::string second = "SELECT 'a longer one', name FROM customers WHERE email LIKE '' AND id = 1234567";
+  const auto again = shop.Judge(second);
+  EXPECT_EQ(again, plan);
+  const auto changed = ChangeFor(*again, second);
+  ASSERT_NE(changed, nullptr);
+  EXPECT_EQ(
+      changed->forwarded,
+      "SELECT 'a longer one', name FROM (SELECT \"id\", \"name\", NULL::pg_catalog.text AS \"email\", "
+      "NULL::pg_catalog.date AS \"born\" FROM \"app\".\"customers\") AS \"customers\" WHERE email LIKE '' AND id = "
+      "1234567");
+  EXPECT_EQ(sql::ApplyEdits(second, changed->edits), changed->forwarded);
+  // Another shape fits no more.
+  EXPECT_EQ(ChangeFor(*plan, "SELECT 'a', name FROM customers WHERE email LIKE 'x%' AND id = 7.5"), nullptr);
+}
+
+TEST(Placeholders, ALiteralThatDecidesWhetherTheyAreNeededIsPartOfTheShape) {
+  Shop shop;
+  shop.policy = Compile(PlaceholderPolicy());
+  const auto by_email = shop.Judge("SELECT id, email FROM customers ORDER BY 2");
+  const auto by_id = shop.Judge("SELECT id, email FROM customers ORDER BY 1");
+  EXPECT_NE(by_email->changed, nullptr);
+  EXPECT_EQ(by_id->changed, nullptr);
+  ASSERT_EQ(by_id->decisions[0].masks.size(), 1u);
+  EXPECT_EQ(shop.Judge("SELECT id, email FROM customers ORDER BY 2"), by_email);
+  EXPECT_EQ(shop.Judge("SELECT id, email FROM customers ORDER BY 1"), by_id);
+}
+
+TEST(Placeholders, WhatStaysRefusedSaysWhy) {
+  Shop shop;
+  std::string policy = PlaceholderPolicy();
+  const std::string verbs = "[select, copy_out]";
+  shop.policy = Compile(policy.replace(policy.find(verbs), verbs.size(), "[select, copy_out, lock]"));
+  const auto hint = [&](std::string_view text) {
+    const auto plan = shop.Judge(text);
+    EXPECT_EQ(plan->verdict, policy::Verdict::kDeny) << text;
+    return plan->DenyFields().hint;
+  };
+  EXPECT_THAT(hint("UPDATE orders SET status = 'x' FROM customers c WHERE c.email = 'y'"),
+              HasSubstr("update on app.orders"));
+  EXPECT_THAT(hint("SELECT id FROM customers WHERE email = 'x' FOR UPDATE"),
+              HasSubstr("placeholders stand in statements that only read"));
+  EXPECT_THAT(hint("SELECT xmin, upper(email) FROM customers"), HasSubstr("column xmin does not exist"));
+  // The mask's own refusal comes first.
+  EXPECT_THAT(shop.Judge("SELECT xmin, upper(email) FROM customers")->DenyFields().detail,
+              HasSubstr("app.customers.email is masked (hash)"));
+}
+
+TEST(Placeholders, OneMaskThatRefusesIsEnough) {
+  Shop shop;
+  shop.policy = Compile(PlaceholderPolicy() + R"(
+---
+apiVersion: postern/v1
+kind: Policy
+metadata: {name: stricter}
+subjects: [{agent: bot}]
+rules:
+  - {id: mask, effect: allow, do: [show], columns: {mask: {app.customers.email: redact}}}
+)");
+  EXPECT_EQ(shop.Judge("SELECT upper(email) FROM customers")->verdict, policy::Verdict::kDeny);
+  EXPECT_NE(shop.Judge("SELECT born + 1 FROM customers")->changed, nullptr);
+  // Of which the other one comes out under its mask.
+  const auto both = shop.Judge("SELECT born + 1, email FROM customers");
+  ASSERT_NE(both->changed, nullptr);
+  ASSERT_EQ(both->decisions[0].masks.size(), 1u);
+  EXPECT_EQ(both->decisions[0].masks[0].strategy, v1::MASK_STRATEGY_REDACT);
 }
 
 }  // namespace
