@@ -21,8 +21,7 @@ constexpr CallerRow kWhoMayCall[] = {
     {"ApprovalService/ApproveApproval", kApprover, Record::kItself, Repeat::kAnswered},
     {"ApprovalService/DenyApproval", kApprover, Record::kItself, Repeat::kAnswered},
     {"ApprovalService/CancelApproval", kAgent, Record::kItself, Repeat::kAnswered},
-    // Whoever the rule's `break_glass` groups contain needs no role.
-    {"ApprovalService/BreakGlass", kPerson, Record::kItself, Repeat::kAnswered},
+    {"ApprovalService/BreakGlass", kApprover, Record::kItself, Repeat::kAnswered},
     {"ApprovalService/ReviewApproval", kApprover, Record::kItself, Repeat::kAnswered},
     {"ApprovalService/CreateDelegation", kApprover, Record::kGate, Repeat::kAnswered},
     {"ApprovalService/ListDelegations", kApprover | kSeesAll, Record::kNothing, Repeat::kAgain},

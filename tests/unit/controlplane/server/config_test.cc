@@ -38,6 +38,20 @@ TEST(ConfigTest, EveryKeyIsRead) {
   EXPECT_EQ(config->limits.largest_request_bytes, 2048);
 }
 
+TEST(ConfigTest, WebhooksAreRead) {
+  const absl::StatusOr<Config> config = ParseConfig(
+      std::string(kSmallest) +
+          "webhooks:\n  - {name: ops, url: 'https://a/', secret_file: /s, events: [approval.denied], groups: "
+          "[leads], link: 'https://w/{id}'}\n  - {name: pager, shape: pagerduty, url: 'https://b/', "
+          "routing_key_file: /k}\n",
+      "c.yaml");
+  ASSERT_TRUE(config.ok()) << config.status();
+  ASSERT_EQ(config->webhooks.size(), 2u);
+  EXPECT_EQ(config->webhooks[0].shape, "postern");
+  EXPECT_THAT(config->webhooks[0].groups, ElementsAre("leads"));
+  EXPECT_EQ(config->webhooks[1].routing_key_file, "/k");
+}
+
 TEST(ConfigTest, MistakesRefuseTheStartAndSayWhere) {
   struct Case {
     std::string text;
@@ -50,6 +64,12 @@ TEST(ConfigTest, MistakesRefuseTheStartAndSayWhere) {
       {base + "limits: {burst: many}\n", "c.yaml:4: limits.burst has a value of the wrong type"},
       {base + "limits: {burst: 0}\n", "limits.burst must be at least 1"},
       {base + "limits: 5\n", "limits. must be a map"},
+      {base + "webhooks: 5\n", "webhooks must be a list"},
+      {base + "webhooks: [{name: a, url: 'https://a/'}]\n", "webhook a: secret_file is missing"},
+      {base + "webhooks: [{name: a, url: 'https://a/', shape: irc}]\n", "shape must be"},
+      {base + "webhooks: [{name: a, url: 'https://a/', shape: slack, colour: red}]\n", "unknown key webhooks.colour"},
+      {base + "webhooks: [{name: a, url: 'https://a/', shape: slack}, {name: a, url: 'https://b/', shape: slack}]\n",
+       "the name is used twice"},
       {base + "listen: here\n", "listen must be host:port"},
       {base + "listen: 127.0.0.1:99999\n", "listen must be host:port"},
       {base + "log_level: loud\n", "log_level must be"},

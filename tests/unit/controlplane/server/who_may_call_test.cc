@@ -61,8 +61,9 @@ TEST(WhoMayCallTest, AnAgentHasNoRolesWhateverItClaims) {
   for (const CallerRow& row : WhoMayCall()) {
     EXPECT_EQ(MayCall(row, agent), (row.who & kAgent) != 0) << row.method;
   }
-  for (const char* method : {"ApprovalService/ApproveApproval", "ApprovalService/DenyApproval",
-                             "PolicyService/ApplyPolicy", "SidecarService/ClaimApproval"}) {
+  for (const char* method :
+       {"ApprovalService/ApproveApproval", "ApprovalService/DenyApproval", "ApprovalService/BreakGlass",
+        "PolicyService/ApplyPolicy", "SidecarService/ClaimApproval"}) {
     EXPECT_FALSE(MayCall(*FindRow(method), agent)) << method;
   }
 }
@@ -91,7 +92,7 @@ TEST(WhoMayCallTest, NobodyButSidecarsSpeaksForThem) {
   for (const char* method :
        {"SidecarService/Sync", "SidecarService/UploadAudit", "SidecarService/ReleaseCredential",
         "SidecarService/RequestStatementApproval", "SidecarService/ClaimApproval", "SidecarService/WithdrawApproval",
-        "SidecarService/RenewCertificate", "TokenService/MintToken"}) {
+        "SidecarService/AttachPreview", "SidecarService/RenewCertificate", "TokenService/MintToken"}) {
     EXPECT_FALSE(MayCall(*FindRow(method), admin)) << method;
   }
   const identity::Caller sidecar = Of(v1::SIDECAR, {"admin"});
@@ -116,12 +117,20 @@ TEST(WhoMayCallTest, EachRoleHasExactlyItsMutations) {
     return methods;
   };
   EXPECT_THAT(mutations("approver"),
-              testing::ElementsAre("ApprovalService/ApproveApproval", "ApprovalService/DenyApproval"));
+              testing::ElementsAre("ApprovalService/ApproveApproval", "ApprovalService/BreakGlass",
+                                   "ApprovalService/CreateDelegation", "ApprovalService/DeleteDelegation",
+                                   "ApprovalService/DenyApproval", "ApprovalService/ReviewApproval",
+                                   "ApprovalService/RevokeTemplate"));
   EXPECT_THAT(mutations("policy-author"),
               testing::ElementsAre("PolicyService/ApplyPolicy", "PolicyService/RollbackPolicy"));
-  EXPECT_THAT(mutations("operator"), testing::ElementsAre("SessionService/KillSession", "SidecarService/InviteSidecar",
-                                                          "SidecarService/RevokeSidecar", "TargetService/CreateTarget",
-                                                          "TargetService/DeleteTarget", "TargetService/UpdateTarget"));
+  EXPECT_THAT(
+      mutations("operator"),
+      testing::ElementsAre("ApprovalService/RetryWebhookDelivery", "ApprovalService/RevokeTemplate",
+                           "SessionService/KillSession", "SidecarService/InviteSidecar", "SidecarService/RevokeSidecar",
+                           "TargetService/CreateTarget", "TargetService/DeleteTarget", "TargetService/UpdateTarget"));
+  for (const char* method : {"ApprovalService/BreakGlass", "ApprovalService/ReviewApproval"}) {
+    EXPECT_FALSE(mutations("admin").contains(method)) << method;
+  }
   EXPECT_FALSE(mutations("admin").contains("ApprovalService/ApproveApproval")) << "admins approve only as approvers";
 }
 
