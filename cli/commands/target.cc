@@ -11,6 +11,7 @@
 #include "common/base/ids.h"
 #include "common/base/random.h"
 #include "common/base/status_macros.h"
+#include "common/policy/harden.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "postern/v1/target.grpc.pb.h"
@@ -125,6 +126,35 @@ absl::Status Update(Client& client, const TargetOptions& options, const CLI::App
   return absl::OkStatus();
 }
 
+struct HardenFlags {
+  std::string target, database, policy;
+};
+
+absl::Status Harden(Client& client, const HardenFlags& flags) {
+  POSTERN_RETURN_IF_ERROR(client.Connect());
+  v1::GetTargetRequest get;
+  get.set_name(flags.target);
+  auto stub = client.Stub<v1::TargetService>();
+  POSTERN_ASSIGN_OR_RETURN(const v1::Target target, Call(*stub, &v1::TargetService::Stub::GetTarget, get));
+  policy::HardenOptions options;
+  const std::string& database = flags.database.empty() ? target.default_database() : flags.database;
+  options.target = {target.name(), database, target.env()};
+  options.login_role = target.login_role();
+  options.default_role = target.default_role();
+  std::vector<v1::Policy> policies;
+  if (flags.policy.empty()) {
+    POSTERN_ASSIGN_OR_RETURN(const v1::PolicySet set, PolicyInForce(client));
+    policies.assign(set.policies().begin(), set.policies().end());
+  } else {
+    POSTERN_ASSIGN_OR_RETURN(policies, LoadPolicies(flags.policy));
+  }
+  POSTERN_ASSIGN_OR_RETURN(const v1::CatalogSnapshot snapshot, FetchCatalog(client, target.name(), database));
+  POSTERN_ASSIGN_OR_RETURN(const std::string sql,
+                           policy::HardenSql(policies, options, *sql::Catalog::Build(snapshot.contents())));
+  std::fwrite(sql.data(), 1, sql.size(), stdout);
+  return absl::OkStatus();
+}
+
 absl::Status ListTargets(Client& client) {
   POSTERN_RETURN_IF_ERROR(client.Connect());
   auto stub = client.Stub<v1::TargetService>();
@@ -201,6 +231,16 @@ void AddTarget(CLI::App& app, Env& env) {
            });
   catalog_command->add_option("name", catalog->target, "Target")->required();
   catalog_command->add_option("--database", catalog->database, "Database; default: the target's");
+
+  auto harden = std::make_shared<HardenFlags>();
+  CLI::App* harden_command = Leaf(
+      *group, env, "harden", "Print the SQL with which Postgres itself refuses what policy masks or does not grant",
+      "  postern target harden orders > rights.sql\n  psql -v ON_ERROR_STOP=1 -f rights.sql",
+      [&env, harden] { return Harden(env.client, *harden); });
+  harden_command->add_option("name", harden->target, "Target")->required();
+  harden_command->add_option("--database", harden->database, "Database; default: the target's");
+  harden_command->add_option("--policy", harden->policy,
+                             "A YAML file, or a folder of them; default: the policy in force");
 
   auto remove = std::make_shared<std::string>();
   Leaf(*group, env, "remove", "Remove a target; its live sessions are cut", "  postern target remove orders",
