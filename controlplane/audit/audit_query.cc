@@ -14,6 +14,12 @@ constexpr int kDefaultPage = 100;
 constexpr int kMaxPage = 1000;
 constexpr int kExportBatch = 500;
 constexpr int64_t kHashBatch = 10000;
+// A page in one message: below the 4 MiB that gRPC's clients take unless they are told otherwise.
+constexpr size_t kPageBytes = 4'000'000;
+// Of each record for its place in the page's message.
+constexpr size_t kFieldBytes = 8;
+// What an export or a scan holds in memory at a time.
+constexpr size_t kBatchBytes = size_t{16} << 20;
 
 absl::Status Invalid(std::string_view reason, std::string_view message, std::string_view hint = {}) {
   return Error(absl::StatusCode::kInvalidArgument, reason, message, hint);
@@ -63,21 +69,29 @@ absl::StatusOr<v1::QueryAuditResponse> AuditLog::Query(const v1::QueryAuditReque
   }
   const int page_size = request.page_size() == 0 ? kDefaultPage : request.page_size();
   const std::string tag = QueryTag(request);
-  AuditStore::Range range{.from = 0, .end = size(), .ascending = request.oldest_first(), .limit = page_size + 1};
+  AuditStore::Range range{
+      .from = 0, .end = size(), .ascending = request.oldest_first(), .limit = page_size + 1, .most_bytes = kPageBytes};
   if (!request.page_token().empty()) {
     POSTERN_ASSIGN_OR_RETURN(const int64_t leaf, ParseToken(request.page_token(), tag));
     (range.ascending ? range.from : range.end) = leaf;
   }
   POSTERN_ASSIGN_OR_RETURN(std::vector<v1::LoggedRecord> found, store_.Find(request.filter(), range));
   v1::QueryAuditResponse response;
-  const bool more = static_cast<int>(found.size()) > page_size;
-  if (more) {
-    // Ascending: the next page begins with the one too many. Descending: it ends before the last of this one.
-    const int64_t at = range.ascending ? found.back().leaf_index() : found[found.size() - 2].leaf_index();
-    response.set_next_page_token(fmt::format("{}-{}", at, tag));
-    found.pop_back();
+  size_t bytes = 0;
+  for (v1::LoggedRecord& record : found) {
+    bytes += record.ByteSizeLong() + kFieldBytes;
+    // One that is larger by itself has a page of its own.
+    const bool full = response.records_size() == page_size || (bytes > kPageBytes && response.records_size() > 0);
+    if (full) break;
+    *response.add_records() = std::move(record);
   }
-  for (v1::LoggedRecord& record : found) *response.add_records() = std::move(record);
+  // Find() stops early when it has all that a page holds.
+  const bool more = response.records_size() < std::ssize(found) || bytes > kPageBytes;
+  if (more) {
+    // Ascending: the next page begins behind the last of this one. Descending: it ends before it.
+    const int64_t last = response.records(response.records_size() - 1).leaf_index();
+    response.set_next_page_token(fmt::format("{}-{}", range.ascending ? last + 1 : last, tag));
+  }
   return response;
 }
 
@@ -85,8 +99,12 @@ absl::StatusOr<AuditReader::Batch> AuditLog::Scan(const v1::AuditFilter& filter,
                                                   int limit) const {
   Batch batch;
   POSTERN_ASSIGN_OR_RETURN(
-      batch.records, store_.Find(filter, {.from = from_leaf, .end = end_leaf, .ascending = true, .limit = limit}));
-  const bool full = static_cast<int>(batch.records.size()) >= limit;
+      batch.records,
+      store_.Find(filter,
+                  {.from = from_leaf, .end = end_leaf, .ascending = true, .limit = limit, .most_bytes = kBatchBytes}));
+  size_t bytes = 0;
+  for (const v1::LoggedRecord& record : batch.records) bytes += record.ByteSizeLong();
+  const bool full = static_cast<int>(batch.records.size()) >= limit || bytes > kBatchBytes;
   batch.next_leaf = full ? batch.records.back().leaf_index() + 1 : std::max(from_leaf, end_leaf);
   return batch;
 }

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -67,6 +68,8 @@ class AuditStore {
     int64_t end = 0;
     bool ascending = true;
     int limit = 100;
+    // Stops after the record with which what was found has more bytes than this.
+    size_t most_bytes = std::numeric_limits<size_t>::max();
   };
   virtual absl::StatusOr<std::vector<v1::LoggedRecord>> Find(const v1::AuditFilter& filter,
                                                              const Range& range) const = 0;

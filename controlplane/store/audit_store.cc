@@ -165,6 +165,7 @@ absl::StatusOr<std::vector<v1::LoggedRecord>> SqlAuditStore::Find(const v1::Audi
   POSTERN_ASSIGN_OR_RETURN(Database::Reader reader, database_.Read());
   std::vector<v1::LoggedRecord> found;
   Range rest = range;
+  size_t bytes = 0;
   // In pieces: a record may have the text in another field than its statement, so that SQL finds too many.
   for (bool more = true; more && static_cast<int>(found.size()) < range.limit;) {
     const int wanted = range.limit - static_cast<int>(found.size());
@@ -178,7 +179,10 @@ absl::StatusOr<std::vector<v1::LoggedRecord>> SqlAuditStore::Find(const v1::Audi
     for (; rows.Step(); ++read) {
       v1::LoggedRecord logged = ReadRecord(rows);
       (range.ascending ? rest.from : rest.end) = range.ascending ? logged.leaf_index() + 1 : logged.leaf_index();
-      if (filter.text().empty() || HasText(logged, filter.text())) found.push_back(std::move(logged));
+      if (!filter.text().empty() && !HasText(logged, filter.text())) continue;
+      bytes += logged.ByteSizeLong();
+      found.push_back(std::move(logged));
+      if (bytes > range.most_bytes) return found;
     }
     POSTERN_RETURN_IF_ERROR(rows.status());
     more = read == wanted;

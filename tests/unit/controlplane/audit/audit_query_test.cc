@@ -109,6 +109,50 @@ TEST_F(AuditQuery, PagesInBothDirectionsSeeEachRecordOnce) {
   }
 }
 
+TEST_F(AuditQuery, APageEndsBeforeItIsTooLargeForAMessage) {
+  constexpr size_t kClientsLimit = size_t{4} << 20;
+  // The log writes what is long in several records, and each counts.
+  for (int i = 0; i < 12; ++i) ASSERT_TRUE(log_->Record(Statement(std::string(1'000'000, 'x'))).ok());
+  std::vector<int64_t> expected(static_cast<size_t>(log_->size()));
+  for (size_t i = 0; i < expected.size(); ++i) expected[i] = static_cast<int64_t>(i);
+  for (const bool oldest_first : {true, false}) {
+    v1::QueryAuditRequest request;
+    request.set_page_size(1000);
+    request.set_oldest_first(oldest_first);
+    std::vector<int64_t> leaves;
+    int pages = 0;
+    do {
+      const auto page = log_->Query(request);
+      ASSERT_TRUE(page.ok()) << page.status();
+      EXPECT_LT(page->ByteSizeLong(), kClientsLimit);
+      for (const auto& record : page->records()) leaves.push_back(record.leaf_index());
+      request.set_page_token(page->next_page_token());
+      ++pages;
+    } while (!request.page_token().empty() && pages < 100);
+    if (!oldest_first) std::reverse(leaves.begin(), leaves.end());
+    EXPECT_EQ(leaves, expected);
+    EXPECT_GE(pages, 3);
+    EXPECT_LE(pages, 6);
+  }
+}
+
+TEST_F(AuditQuery, AScanHoldsNoMoreThanItsShareOfMemory) {
+  for (int i = 0; i < 24; ++i) ASSERT_TRUE(log_->Record(Statement(std::string(1'000'000, 'x'))).ok());
+  int64_t seen = 0;
+  int batches = 0;
+  for (int64_t at = 0; at < log_->size(); ++batches) {
+    const auto batch = log_->Scan({}, at, log_->size(), 1000);
+    ASSERT_TRUE(batch.ok());
+    size_t bytes = 0;
+    for (const auto& record : batch->records) bytes += record.ByteSizeLong();
+    EXPECT_LE(bytes, size_t{18} << 20);
+    seen += std::ssize(batch->records);
+    at = batch->next_leaf;
+  }
+  EXPECT_EQ(seen, log_->size());
+  EXPECT_EQ(batches, 2);
+}
+
 TEST_F(AuditQuery, APageTokenOfAnotherQueryIsRefused) {
   v1::QueryAuditRequest request;
   request.set_page_size(1);
