@@ -174,6 +174,7 @@ class Maker {
     std::map<std::string, int> ids;
     for (const auto& [key, need] : needs_) AddRule(need, &ids, &policy, &comments);
     AttachMasks(&policy, &comments);
+    for (const v1::Policy* existing : existing_) policy.mutable_detect()->MergeFrom(existing->detect());
     Check(policy, suggestion);
     AddTests(&policy);
     return WriteYaml(policy, comments);

@@ -160,6 +160,7 @@ class Writer {
       Rule(policy.rules(i));
     }
     Freezes(policy);
+    Detectors(policy);
     if (!policy.tests().empty()) Line("tests:");
     for (const v1::PolicyTest& test : policy.tests()) Test(test);
     return std::move(out_);
@@ -229,6 +230,19 @@ class Writer {
       map.Text("from", absl::FormatTime(absl::RFC3339_full, FromTimestamp(freeze.from()), absl::UTCTimeZone()));
       map.Text("until", absl::FormatTime(absl::RFC3339_full, FromTimestamp(freeze.until()), absl::UTCTimeZone()));
       map.Text("message", freeze.message());
+      Line("  - " + map.Done());
+    }
+  }
+
+  void Detectors(const v1::Policy& policy) {
+    if (policy.detect().empty()) return;
+    Line("detect:");
+    for (const v1::DetectRule& detect : policy.detect()) {
+      FlowMap map;
+      map.Each("find", detect.find());
+      map.Each("columns", detect.columns());
+      map.Each("except", detect.except());
+      map.Text("on_hit", detect.on_hit());
       Line("  - " + map.Done());
     }
   }
