@@ -115,6 +115,7 @@ absl::StatusOr<Config> Parse(const Reader& reader, const YAML::Node& root) {
       {"sessions_per_agent", reader.Number(&gateway.sessions.sessions_per_agent, 1, 100'000)},
       {"startup", reader.Duration(&gateway.limits.startup_deadline)},
       {"upstream", reader.Duration(&gateway.limits.upstream_timeout)},
+      {"hold_outage", reader.Duration(&gateway.limits.hold_outage)},
       {"max_message", reader.Number(&gateway.limits.max_message_bytes, 1 << 16, 1 << 30)}};
   const std::map<std::string, Take> warm = {{"connections", reader.Number(&gateway.warm.connections, 0, 10'000)},
                                             {"idle", reader.Duration(&gateway.warm.idle)},

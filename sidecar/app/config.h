@@ -15,6 +15,7 @@
 //     startup: 10s                      # from connect to password
 //     upstream: 10s                     # the server's log-in
 //     max_message: 67108864             # bytes of one client message
+//     hold_outage: 15s                  # how long the control plane may be away before held statements fail (57P03)
 //   warm:                               # connections kept for the next session of the same role (session/warm_pool.h)
 //     connections: 8                    # of one event loop; 0: each session opens its own
 //     idle: 30s                         # how long one waits; DROP DATABASE may have to wait for it

@@ -21,8 +21,8 @@ namespace postern::session {
 struct SessionLimits {
   absl::Duration startup_deadline = absl::Seconds(10);
   absl::Duration upstream_timeout = absl::Seconds(10);
-  // How long the control plane may be away before held statements fail.
-  absl::Duration hold_outage = absl::Seconds(5);
+  // How long the control plane may be away before held statements fail; a restart of it is no reason to ask anew.
+  absl::Duration hold_outage = absl::Seconds(15);
   // A client's message above this ends the session; SQL has its own, lower limit.
   size_t max_message_bytes = 64 << 20;
   // A pipeline is judged and forwarded as far as it goes when it has this much without Sync or Flush.

@@ -19,7 +19,7 @@ data_dir: /var/lib/postern
 tls: {certificate: /c, key: /k, ca: /ca}
 advertise: {host: db.example.com, port: 5432}
 threads: 4
-limits: {sessions: 10, sessions_per_agent: 2, startup: 3s, upstream: 4s, max_message: 100000}
+limits: {sessions: 10, sessions_per_agent: 2, startup: 3s, upstream: 4s, max_message: 100000, hold_outage: 9s}
 spool: {max_bytes: 134217728}
 metrics: 127.0.0.1:9465
 log_level: debug
@@ -39,6 +39,7 @@ drain: 30s
   EXPECT_EQ(config->gateway.sessions.sessions_per_agent, 2);
   EXPECT_EQ(config->gateway.limits.startup_deadline, absl::Seconds(3));
   EXPECT_EQ(config->gateway.limits.upstream_timeout, absl::Seconds(4));
+  EXPECT_EQ(config->gateway.limits.hold_outage, absl::Seconds(9));
   EXPECT_EQ(config->gateway.limits.max_message_bytes, 100000u);
   EXPECT_EQ(config->spool_max_bytes, 134217728);
   EXPECT_EQ(config->metrics_address, "127.0.0.1:9465");
