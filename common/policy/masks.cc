@@ -171,19 +171,6 @@ void OfferPlaceholders(const TouchedMasks& masks, const sql::Statement& statemen
   decision->placeholders = std::move(columns);
 }
 
-// Some rule grants the function by its full name: whoever wrote it answers for what the function shows.
-bool IsVouchedFor(const Matching& matching, const sql::Effect& effect) {
-  const auto names_it = [&](const ObjectPattern& pattern) {
-    return pattern.schema().literal() && pattern.name().literal() && pattern.Matches(effect.schema, effect.name);
-  };
-  return std::any_of(matching.begin(), matching.end(), [&](const CompiledDocument* document) {
-    return std::any_of(document->rules.begin(), document->rules.end(), [&](const CompiledRule& rule) {
-      return rule.grants() && !rule.on_token && rule.verbs.Contains(sql::Operation::kCall) &&
-             std::any_of(rule.functions.begin(), rule.functions.end(), names_it);
-    });
-  });
-}
-
 // What a function that nobody looked into returns may be a masked value, also where the statement itself touches none.
 bool IsUnseenCall(const Matching& matching, const sql::Effect& effect) {
   return effect.operation == sql::Operation::kCall && effect.schema != "pg_catalog" && !IsVouchedFor(matching, effect);
@@ -296,6 +283,18 @@ bool JudgeWrittenConstants(const TouchedMasks& masks, const sql::Statement& stat
 }
 
 }  // namespace
+
+bool IsVouchedFor(const Matching& matching, const sql::Effect& effect) {
+  const auto names_it = [&](const ObjectPattern& pattern) {
+    return pattern.schema().literal() && pattern.name().literal() && pattern.Matches(effect.schema, effect.name);
+  };
+  return std::any_of(matching.begin(), matching.end(), [&](const CompiledDocument* document) {
+    return std::any_of(document->rules.begin(), document->rules.end(), [&](const CompiledRule& rule) {
+      return rule.grants() && !rule.on_token && rule.verbs.Contains(sql::Operation::kCall) &&
+             std::any_of(rule.functions.begin(), rule.functions.end(), names_it);
+    });
+  });
+}
 
 TouchedMasks::TouchedMasks(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog)
     : catalog_(catalog) {

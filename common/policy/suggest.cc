@@ -12,6 +12,7 @@
 #include "common/policy/check.h"
 #include "common/policy/compiled.h"
 #include "common/policy/judge_text.h"
+#include "common/policy/masks.h"
 #include "common/policy/recorded.h"
 #include "common/policy/write_yaml.h"
 #include "fmt/format.h"
@@ -236,16 +237,9 @@ class Maker {
   }
 
   bool IsVouched(const sql::Effect& effect) const {
-    const auto names_it = [&](const ObjectPattern& pattern) {
-      return pattern.schema().literal() && pattern.name().literal() && pattern.Matches(effect.schema, effect.name);
-    };
-    if (effect.operation != Operation::kCall) return false;
-    return std::any_of(documents_.begin(), documents_.end(), [&](const CompiledDocument& document) {
-      return std::any_of(document.rules.begin(), document.rules.end(), [&](const CompiledRule& rule) {
-        return rule.grants() && !rule.on_token && rule.verbs.Contains(Operation::kCall) &&
-               std::any_of(rule.functions.begin(), rule.functions.end(), names_it);
-      });
-    });
+    Matching matching;
+    for (const CompiledDocument& document : documents_) matching.push_back(&document);
+    return effect.operation == Operation::kCall && IsVouchedFor(matching, effect);
   }
 
   // Shape is known of messages of one statement; others meet no condition.

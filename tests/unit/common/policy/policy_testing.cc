@@ -5,10 +5,8 @@
 #include "gtest/gtest.h"
 
 namespace postern::policy::testing {
-namespace {
-
 void AddRelation(v1::CatalogContents* contents, sql::Oid oid, const char* name, const char* kind,
-                 const std::vector<const char*>& columns, std::vector<sql::Oid> parents = {}) {
+                 const std::vector<const char*>& columns, std::vector<sql::Oid> parents) {
   v1::CatalogContents::Relation* relation = contents->add_relations();
   relation->set_oid(oid);
   relation->set_schema_oid(10);
@@ -22,8 +20,6 @@ void AddRelation(v1::CatalogContents* contents, sql::Oid oid, const char* name, 
   }
   for (const sql::Oid parent : parents) relation->add_parents(parent);
 }
-
-}  // namespace
 
 const sql::Catalog& TestCatalog() {
   static const std::shared_ptr<const sql::Catalog> catalog = [] {

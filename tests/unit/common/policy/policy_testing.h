@@ -19,6 +19,10 @@ inline constexpr sql::Oid kOrders2025 = 102;
 inline constexpr sql::Oid kPayroll = 103;
 inline constexpr sql::Oid kCustomerView = 104;
 
+// Adds a relation with text columns to the schema of oid 10, which the caller has made.
+void AddRelation(v1::CatalogContents* contents, sql::Oid oid, const char* name, const char* kind,
+                 const std::vector<const char*>& columns, std::vector<sql::Oid> parents = {});
+
 // Id of "customers.email" and the like in TestCatalog().
 sql::ColumnId Col(std::string_view relation_dot_column);
 

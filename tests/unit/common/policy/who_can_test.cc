@@ -1,9 +1,11 @@
 // WhoCan(): who may do something, by which rule, and what takes it back.
 #include "common/policy/who_can.h"
 
+#include <memory>
 #include <string>
 #include <vector>
 
+#include "common/policy/harden.h"
 #include "fmt/format.h"
 #include "fmt/ranges.h"
 #include "gmock/gmock.h"
@@ -136,6 +138,65 @@ TEST(WhoCan, WithACatalogParentsAndPartitionsCount) {
   EXPECT_THAT(Ask("update", "app.orders.total", &TestCatalog(), kRoundabout),
               ElementsAre("allow update in group agents by p/part:7 | through partition or child app.orders_2025"));
   EXPECT_THAT(Ask("update", "app.orders.total", nullptr, kRoundabout), IsEmpty());
+}
+
+// customers (id, email) and a view that shows both under other names.
+std::shared_ptr<const sql::Catalog> CatalogWithView() {
+  v1::CatalogContents contents;
+  contents.set_server_version(150000);
+  v1::CatalogContents::Schema* schema = contents.add_schemas();
+  schema->set_oid(10);
+  schema->set_name("app");
+  AddRelation(&contents, 100, "customers", "r", {"id", "email"});
+  AddRelation(&contents, 101, "contacts", "v", {"number", "mail"});
+  contents.mutable_relations(1)->set_view_definition(
+      " SELECT customers.id AS number, customers.email AS mail FROM app.customers;");
+  return sql::Catalog::Build(contents);
+}
+
+TEST(WhoCan, WithACatalogViewsCountByTheColumnsThatTheyShow) {
+  constexpr std::string_view kPolicy = R"(apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+rules:
+  - {id: numbers, effect: allow, do: [select], objects: [app.contacts], columns: {only: [number]}}
+  - {id: mails, effect: allow, do: [select, update], objects: [app.contacts], columns: {only: [mail]}}
+)";
+  const auto catalog = CatalogWithView();
+  EXPECT_THAT(Ask("select", "app.customers.email", catalog.get(), kPolicy),
+              ElementsAre("allow select in group agents by p/mails:7 | through view app.contacts (mail)"));
+  EXPECT_THAT(Ask("update", "app.customers.email", catalog.get(), kPolicy),
+              ElementsAre("allow update in group agents by p/mails:7 | through view app.contacts (mail)"));
+  EXPECT_THAT(Ask("update", "app.customers.id", catalog.get(), kPolicy), IsEmpty());
+  EXPECT_THAT(Ask("delete", "app.customers", catalog.get(), kPolicy), IsEmpty());
+}
+
+TEST(Harden, GrantsWhatRulesNeedAndNoMaskedColumn) {
+  const std::vector<v1::Policy> policies = Parse(R"(apiVersion: postern/v1
+kind: Policy
+metadata: {name: p}
+subjects: [{group: agents}]
+session: {role: "o'role"}
+rules:
+  - {id: r, effect: allow, do: [select], objects: ["app.*"], columns: {mask: {app.customers.email: hash}}}
+)");
+  const HardenOptions options{{"demo", "shop", "prod"}, "gate", ""};
+  const auto sql = HardenSql(policies, options, *CatalogWithView());
+  ASSERT_TRUE(sql.ok()) << sql.status();
+  EXPECT_THAT(*sql, HasSubstr("GRANT SELECT (\"id\") ON \"app\".\"customers\" TO \"o'role\";"));
+  EXPECT_THAT(*sql, HasSubstr("GRANT SELECT (\"number\") ON \"app\".\"contacts\" TO \"o'role\";"));
+  EXPECT_THAT(*sql, HasSubstr("rolname = 'o''role'"));
+  EXPECT_THAT(*sql, ::testing::Not(HasSubstr("GRANT SELECT (\"email\"")));
+  EXPECT_THAT(*sql, HasSubstr("('\"app\".\"contacts\"', 'mail')"));
+}
+
+TEST(Harden, AsksForARoleOfItsOwn) {
+  const std::vector<v1::Policy> policies =
+      Parse("apiVersion: postern/v1\nkind: Policy\nmetadata: {name: p}\nsubjects: [{group: g}]\n");
+  const HardenOptions options{{"demo", "shop", "prod"}, "gate", ""};
+  EXPECT_THAT(HardenSql(policies, options, TestCatalog()).status().message(), HasSubstr("run as gate"));
+  EXPECT_THAT(HardenSql({}, options, TestCatalog()).status().message(), HasSubstr("no policy speaks of target demo"));
 }
 
 TEST(WhoCan, VerbsWithoutObjectsAndSessionVerbs) {
