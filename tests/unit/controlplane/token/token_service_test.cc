@@ -40,11 +40,11 @@ rules:
     on: token
     do: [delete]
     hold: {by: [approvers], approvals: 1, request_ttl: 30m, use_within: 5m}
-  - {id: empty, effect: allow, do: [truncate], objects: [app.*]}
+  - {id: remove, effect: allow, do: [drop], objects: [app.*]}
   - id: two-steps
     effect: hold
     on: token
-    do: [truncate]
+    do: [drop]
     hold: {steps: [{by: [approvers]}, {by: [dbas]}], break_glass: [oncall]}
 )";
 
@@ -249,7 +249,7 @@ TEST_F(TokenServiceTest, AHeldRequestIsCollectedOnceApproved) {
 }
 
 TEST_F(TokenServiceTest, AHeldRequestMayNeedSeveralStepsOrABrokenGlass) {
-  const auto request = Ask({"truncate"});
+  const auto request = Ask({"drop"});
   ASSERT_TRUE(Mint(request).ok());
   ASSERT_TRUE(Decide(response_.grant().approval_id(), true).ok());
   v1::DecideApprovalRequest second;
@@ -262,7 +262,7 @@ TEST_F(TokenServiceTest, AHeldRequestMayNeedSeveralStepsOrABrokenGlass) {
   ASSERT_TRUE(Mint(request).ok());
   EXPECT_EQ(response_.grant().state(), v1::GRANT_ACTIVE);
 
-  const auto urgent = Ask({"truncate"});
+  const auto urgent = Ask({"drop"});
   ASSERT_TRUE(Mint(urgent).ok());
   v1::BreakGlassRequest glass;
   glass.set_id(response_.grant().approval_id());
