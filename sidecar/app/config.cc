@@ -93,6 +93,10 @@ absl::Status Check(const Reader& reader, const YAML::Node& root, const Config& c
   if (gateway.listen.empty() && gateway.unix_socket_dir.empty()) {
     return reader.Invalid(root, "listen or unix_socket_dir is required");
   }
+  const std::string& issuer = gateway.auth.discovery.issuer;
+  if (!issuer.empty() && (!issuer.starts_with("https://") || issuer.ends_with('/'))) {
+    return reader.Invalid(root, "auth.issuer is a URL that begins with https:// and does not end with a slash");
+  }
   if (config.data_dir.empty()) return reader.Invalid(root, "data_dir is required");
   if (gateway.tls_certificate_file.empty() != gateway.tls_key_file.empty()) {
     return reader.Invalid(root, "tls needs both certificate and key");
@@ -108,6 +112,15 @@ absl::StatusOr<Config> Parse(const Reader& reader, const YAML::Node& root) {
   const std::map<std::string, Take> tls = {{"certificate", reader.Text(&gateway.tls_certificate_file)},
                                            {"key", reader.Text(&gateway.tls_key_file)},
                                            {"ca", reader.Text(&config.client_ca_file)}};
+  const auto method = [&](const YAML::Node& node) {
+    const auto parsed = session::ParseAuthMethod(node.IsScalar() ? node.as<std::string>() : "");
+    if (!parsed.has_value()) return reader.Invalid(node, "expected password or oauthbearer");
+    gateway.auth.method = *parsed;
+    return absl::OkStatus();
+  };
+  const std::map<std::string, Take> auth = {{"method", method},
+                                            {"issuer", reader.Text(&gateway.auth.discovery.issuer)},
+                                            {"scope", reader.Text(&gateway.auth.discovery.scope)}};
   const std::map<std::string, Take> advertise = {{"host", reader.Text(&config.advertise_host)},
                                                  {"port", reader.Number(&config.advertise_port, 1, 65535)}};
   const std::map<std::string, Take> limits = {
@@ -136,6 +149,7 @@ absl::StatusOr<Config> Parse(const Reader& reader, const YAML::Node& root) {
                                       {"unix_socket_dir", reader.Text(&gateway.unix_socket_dir)},
                                       {"data_dir", reader.Text(&config.data_dir)},
                                       {"tls", map("tls", tls)},
+                                      {"auth", map("auth", auth)},
                                       {"advertise", map("advertise", advertise)},
                                       {"threads", reader.Number(&gateway.threads, 1, 256)},
                                       {"limits", map("limits", limits)},

@@ -7,6 +7,10 @@
 //     certificate: /etc/postern/sidecar.crt
 //     key: /etc/postern/sidecar.key
 //     ca: /etc/postern/sidecar-ca.crt   # what clients should trust; shown by the control plane
+//   auth:                               # how clients hand over their token; each may choose by the start-up setting
+//     method: password                  # postern.auth: password, or oauthbearer (RFC 7628; libpq 18)
+//     issuer: https://idp.example.com   # told to OAUTHBEARER clients without a token: where to get one
+//     scope: postern
 //   advertise: {host: db.example.com, port: 6432}   # where clients reach this sidecar
 //   threads: 2                          # event loops; default: one for every two cores, at least one
 //   limits:

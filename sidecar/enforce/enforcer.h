@@ -216,7 +216,7 @@ class SessionState : public sql::SessionView {
   void OnQueryStart();
   void OnReadyForQuery(char status);  // 'I', 'T', 'E': commits or reverts what the transaction changed
   void OnParameterStatus(std::string_view name, std::string_view value);
-  // The parameter's value as last reported; empty if it never was.
+  // As last reported: application_name or a parameter that statements' meaning depends on. Empty if it never was.
   std::string_view reported(std::string_view name) const;
   char transaction_status() const { return status_; }
 

@@ -1,6 +1,9 @@
 #include <algorithm>
 #include <array>
 #include <cctype>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include "absl/hash/hash.h"
@@ -23,6 +26,28 @@ constexpr std::array<std::string_view, 8> kHarmless = {
 // Of those that the server reports, the ones that do.
 constexpr std::array<std::string_view, 5> kReportedMeaningful = {
     "DateStyle", "IntervalStyle", "TimeZone", "client_encoding", "standard_conforming_strings",
+};
+constexpr std::string_view kApplicationName = "application_name";
+
+// The last values of what the server reports and anything depends on: the others are many, and of each session.
+class Reported {
+ public:
+  void Set(std::string_view name, std::string_view value) {
+    for (size_t i = 0; i < kReportedMeaningful.size(); ++i) {
+      if (kReportedMeaningful[i] == name) values_[i] = std::string(value);
+    }
+    if (name == kApplicationName) values_.back() = std::string(value);
+  }
+  // nullopt: it was never reported, or nothing depends on it.
+  std::optional<std::string_view> Find(std::string_view name) const {
+    for (size_t i = 0; i < kReportedMeaningful.size(); ++i) {
+      if (kReportedMeaningful[i] == name) return values_[i];
+    }
+    return name == kApplicationName ? values_.back() : std::optional<std::string_view>();
+  }
+
+ private:
+  std::array<std::optional<std::string>, kReportedMeaningful.size() + 1> values_;
 };
 
 std::string Lower(std::string_view text) {
@@ -73,7 +98,7 @@ struct SessionState::Impl {
 
   std::map<std::string, std::shared_ptr<const Prepared>, std::less<>> prepared;
   std::map<std::string, OpenPortal, std::less<>> portals;
-  std::map<std::string, std::string, std::less<>> reported;
+  Reported reported;
   SettingsShadow settings;
   std::vector<std::string> default_path{"public"};
   std::string default_role;
@@ -288,7 +313,7 @@ void SessionState::OnReadyForQuery(char status) {
 }
 
 void SessionState::OnParameterStatus(std::string_view name, std::string_view value) {
-  impl_->reported[std::string(name)] = std::string(value);
+  impl_->reported.Set(name, value);
   if (name == "search_path") {  // from 18 on
     impl_->settings.ReportPath(std::string(value), status_ != 'I');
     Recompute();
@@ -296,8 +321,7 @@ void SessionState::OnParameterStatus(std::string_view name, std::string_view val
 }
 
 std::string_view SessionState::reported(std::string_view name) const {
-  const auto it = impl_->reported.find(name);
-  return it == impl_->reported.end() ? std::string_view() : std::string_view(it->second);
+  return impl_->reported.Find(name).value_or(std::string_view());
 }
 
 void SessionState::SetDefaults(std::vector<std::string> path, std::string default_role) {
@@ -312,13 +336,13 @@ std::vector<std::string> SessionState::MeaningfulSettings() const {
   settings.push_back(fmt::format("search_path={}", fmt::join(search_path, ", ")));
   settings.push_back(fmt::format("role={}", role));
   for (const std::string_view name : kReportedMeaningful) {
-    if (const auto it = impl_->reported.find(name); it != impl_->reported.end()) {
-      settings.push_back(fmt::format("{}={}", Lower(name), it->second));
+    if (const auto value = impl_->reported.Find(name)) {
+      settings.push_back(fmt::format("{}={}", Lower(name), *value));
     }
   }
   const auto is_reported = [this](std::string_view name) {
     return std::any_of(kReportedMeaningful.begin(), kReportedMeaningful.end(), [&](std::string_view reported) {
-      return Lower(reported) == name && impl_->reported.contains(reported);
+      return Lower(reported) == name && impl_->reported.Find(reported).has_value();
     });
   };
   const SettingsShadow::Values& values = impl_->settings.values();
@@ -344,14 +368,12 @@ void SessionState::ConfirmSearchPath(std::string_view show_result) {
 }
 
 absl::Status SessionState::CheckReportedSettings() const {
-  const auto strings = impl_->reported.find("standard_conforming_strings");
-  if (strings != impl_->reported.end() && strings->second != "on") {
+  if (impl_->reported.Find("standard_conforming_strings").value_or("on") != "on") {
     return Error(absl::StatusCode::kFailedPrecondition, "STRINGS_NOT_CONFORMING",
                  "standard_conforming_strings is off, so that statements cannot be read as the server reads them",
                  "Leave standard_conforming_strings on.");
   }
-  const auto encoding = impl_->reported.find("client_encoding");
-  if (encoding != impl_->reported.end() && encoding->second != "UTF8") {
+  if (impl_->reported.Find("client_encoding").value_or("UTF8") != "UTF8") {
     return Error(absl::StatusCode::kFailedPrecondition, "ENCODING_NOT_UTF8",
                  "client_encoding is not UTF8, so that statements cannot be read as the server reads them",
                  "Leave client_encoding at UTF8.");

@@ -116,7 +116,7 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Create(GatewayOptions options,
   gateway->catalogs_ = std::make_unique<sidecar::CatalogService>(std::move(catalog_options), clock);
   gateway->services_ = std::make_unique<Services>(Services{
       clock, random, uplink, spool, *gateway->catalogs_, gateway->enforcers_, gateway->registry_, gateway->approvals_,
-      gateway->previews_, gateway->upstream_tls_, gateway->client_tls_.get(), o.sidecar_id, o.limits});
+      gateway->previews_, gateway->upstream_tls_, gateway->client_tls_.get(), o.sidecar_id, o.limits, o.auth});
   POSTERN_RETURN_IF_ERROR(gateway->Bind());
   POSTERN_RETURN_IF_ERROR(gateway->MakeThreads());
   return gateway;

@@ -29,6 +29,7 @@ struct GatewayOptions {
   int threads = 2;
   RegistryLimits sessions;
   SessionLimits limits;
+  ClientAuth auth;
   WarmLimits warm;
   std::string sidecar_id;
   absl::Duration catalog_poll_interval = absl::Seconds(5);

@@ -47,10 +47,11 @@ std::string ApplicationName(const std::string& client, const token::Claims& clai
 
 }  // namespace
 
-absl::Status Session::VerifyToken(const std::string& token) {
+absl::Status Session::VerifyToken(const crypto::Secret& token) {
   const auto control = services_.uplink.state();
   if (control == nullptr || control->verifier == nullptr || control->policy == nullptr) return NoControlPlane();
-  POSTERN_ASSIGN_OR_RETURN(const token::VerifiedGrant grant, control->verifier->Verify(token, "", services_.clock));
+  POSTERN_ASSIGN_OR_RETURN(const token::VerifiedGrant grant,
+                           control->verifier->Verify(token.Expose(), "", services_.clock));
   info_.claims = grant.claims();
   return absl::OkStatus();
 }
@@ -246,18 +247,25 @@ void Session::Welcome() {
   wire::AppendBackendKeyData(key_->process_id, key_->secret, &out);
   wire::AppendReady('I', &out);
   client_->Flush();
+  if (client_->pending() == 0) client_->out().shrink_to_fit();  // no answer is as long for a while
   welcomed_ = true;
 }
 
-Task<bool> Session::LogIn(ClientStartup startup, std::string token) {
+Task<bool> Session::LogIn(crypto::Secret token) {
   absl::Status status = VerifyToken(token);
-  OPENSSL_cleanse(token.data(), token.size());
+  token = crypto::Secret();
+  if (!status.ok() && auth_method() == AuthMethod::kOauthBearer) {
+    const bool told = co_await ChallengeBearer();
+    if (!told) co_return false;
+  }
+  loop_.CancelTimer(*startup_timer_);  // what the server has time for has limits of its own
   if (status.ok()) status = StillGranted();
-  if (status.ok()) status = ChooseTerms(startup);
+  if (status.ok()) status = ChooseTerms(startup_);
   if (status.ok()) {
     info_.id = NewId(kSessionPrefix, services_.clock.Now(), services_.random);
     start_time_ = services_.clock.Now();
-    auto key = services_.registry.Add(info_.ToProto(start_time_), weak_from_this());
+    auto key = services_.registry.Add(info_.ToProto(start_time_), weak_from_this(),
+                                      startup_.minor >= 2 ? Registry::kLongSecret : Registry::kShortSecret);
     if (key.ok()) {
       key_ = *key;
     } else {
@@ -273,7 +281,7 @@ Task<bool> Session::LogIn(ClientStartup startup, std::string token) {
   }
   if (status.ok()) {
     StartExpiryTimer();
-    status = co_await OpenRelay(startup);
+    status = co_await OpenRelay(startup_);
   }
   if (ended_early_.has_value()) {
     Refuse(ended_early_->fatal, ended_early_->reason);

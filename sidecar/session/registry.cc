@@ -8,7 +8,8 @@
 
 namespace postern::session {
 
-absl::StatusOr<Registry::CancelKey> Registry::Add(const v1::Session& session, std::weak_ptr<SessionControl> control) {
+absl::StatusOr<Registry::CancelKey> Registry::Add(const v1::Session& session, std::weak_ptr<SessionControl> control,
+                                                  size_t secret_bytes) {
   absl::MutexLock lock(&mu_);
   if (sessions_.size() >= static_cast<size_t>(limits_.sessions)) {
     return Error(absl::StatusCode::kResourceExhausted, "TOO_MANY_SESSIONS",
@@ -22,7 +23,7 @@ absl::StatusOr<Registry::CancelKey> Registry::Add(const v1::Session& session, st
                  "Close a session first.");
   }
   ++of_agent;
-  Entry entry{session, std::move(control), 0, random_.Bytes(4)};
+  Entry entry{session, std::move(control), 0, random_.Bytes(secret_bytes)};
   do {
     const std::string bytes = random_.Bytes(4);
     std::memcpy(&entry.process_id, bytes.data(), sizeof(entry.process_id));

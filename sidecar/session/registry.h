@@ -43,16 +43,21 @@ struct RegistryLimits {
 // Thread-safe.
 class Registry {
  public:
+  static constexpr size_t kShortSecret = 4;
+  static constexpr size_t kLongSecret = 32;
+
   Registry(RegistryLimits limits, Random& random) : limits_(limits), random_(random) {}
 
   struct CancelKey {
     uint32_t process_id = 0;
-    std::string secret;  // 4 bytes
+    std::string secret;
   };
 
   // Takes a place for `session` of `agent` and gives it a cancel key of its own: random, and nothing to the server.
+  // `secret_bytes`: 4 for a client of protocol 3.0, up to 256 for one of 3.2.
   //   RESOURCE_EXHAUSTED/TOO_MANY_SESSIONS, TOO_MANY_SESSIONS_OF_AGENT.
-  absl::StatusOr<CancelKey> Add(const v1::Session& session, std::weak_ptr<SessionControl> control);
+  absl::StatusOr<CancelKey> Add(const v1::Session& session, std::weak_ptr<SessionControl> control,
+                                size_t secret_bytes = kShortSecret);
   void Remove(const std::string& session_id);
 
   // Passes a CancelRequest on if the key is right; silence otherwise, as with Postgres.

@@ -47,7 +47,7 @@ Relay::Relay(reactor::EventLoop& loop, const Services& services, const SessionIn
       from_server_(std::move(upstream_.rest)),
       answered_(loop) {
   state_.SetDefaults({"public"}, info.role);
-  for (const auto& [name, value] : upstream_.parameters) state_.OnParameterStatus(name, value);
+  for (const auto& [name, value] : *upstream_.parameters) state_.OnParameterStatus(name, value);
   client_.OnHangup([this] {
     if (interrupt_hold_) interrupt_hold_(/*cancelled=*/false);
   });
@@ -66,9 +66,9 @@ std::string SetApplicationName(const SessionInfo& info) {
 
 }  // namespace
 
-std::vector<std::pair<std::string, std::string>> Relay::TakeParameters() {
+Parameters Relay::TakeParameters() {
   client_hears_ = true;
-  std::vector<std::pair<std::string, std::string>> parameters = upstream_.parameters;
+  Parameters parameters = *upstream_.parameters;
   for (auto& [name, value] : parameters) {
     // As DISCARD ALL leaves the connection to the next session.
     if (name == "application_name") value = info_.upstream_application_name;

@@ -54,7 +54,7 @@ class Relay {
   // hears ReadyForQuery.
   reactor::Task<absl::Status> Prepare();
   // What the server has reported of its parameters up to now. From then on the client hears of changes at once.
-  std::vector<std::pair<std::string, std::string>> TakeParameters();
+  Parameters TakeParameters();
   // Both run until the relay has ended. RunBackend() is started first, Prepare() needs it.
   reactor::Task<void> RunFrontend();
   reactor::Task<void> RunBackend();

@@ -11,7 +11,9 @@
 #include "sidecar/preview/previewer.h"
 #include "sidecar/session/approval_board.h"
 #include "sidecar/session/enforcer_registry.h"
+#include "sidecar/session/oauthbearer.h"
 #include "sidecar/session/registry.h"
+#include "sidecar/session/startup_parameters.h"
 #include "sidecar/session/tls.h"
 #include "sidecar/spool/spool.h"
 #include "sidecar/uplink/uplink.h"
@@ -31,6 +33,12 @@ struct SessionLimits {
   size_t max_pending_bytes = 256 << 10;
 };
 
+// How clients hand over their tokens, where they do not choose by postern.auth.
+struct ClientAuth {
+  AuthMethod method = AuthMethod::kPassword;
+  OauthDiscovery discovery;
+};
+
 struct Services {
   const Clock& clock;
   Random& random;
@@ -46,6 +54,7 @@ struct Services {
   const ClientTls* client_tls = nullptr;
   std::string sidecar_id;
   SessionLimits limits;
+  ClientAuth auth;
 };
 
 }  // namespace postern::session

@@ -68,23 +68,17 @@ Task<void> Session::Run(std::shared_ptr<Session> session) {
   std::optional<ClientStartup> startup = co_await self.ReadStartupMessage();
   bool open = false;
   if (startup.has_value()) {
-    std::optional<std::string> token = co_await self.AskPassword();
-    self.loop_.CancelTimer(*self.startup_timer_);
-    if (token.has_value()) open = co_await self.LogIn(*std::move(startup), *std::move(token));
-  } else {
-    self.loop_.CancelTimer(*self.startup_timer_);
+    self.startup_ = *std::move(startup);
+    std::optional<crypto::Secret> token = co_await self.AskToken();
+    if (token.has_value()) open = co_await self.LogIn(*std::move(token));
   }
+  self.loop_.CancelTimer(*self.startup_timer_);
   std::string reason = "refused";
   if (open) {
-    const v1::Session report = self.info_.ToProto(self.start_time_);
-    self.services_.uplink.ReportSession(report);
+    self.Report({});
     co_await self.relay_->RunFrontend();
     reason = self.relay_->end_reason();
-    v1::Session ended = report;
-    ended.set_state(v1::SESSION_ENDED);
-    ended.set_end_reason(reason);
-    *ended.mutable_end_time() = ToTimestamp(self.services_.clock.Now());
-    self.services_.uplink.ReportSession(ended);
+    self.Report(reason);
   } else if (self.relay_ != nullptr) {
     self.relay_->End({.reason = "refused"});
   }
@@ -94,6 +88,16 @@ Task<void> Session::Run(std::shared_ptr<Session> session) {
   self.following_.reset();
   co_await self.Linger();
   // The relay's reading coroutine holds the session too and returns on its own.
+}
+
+void Session::Report(std::string_view end_reason) const {
+  v1::Session report = info_.ToProto(start_time_);
+  if (!end_reason.empty()) {
+    report.set_state(v1::SESSION_ENDED);
+    report.set_end_reason(std::string(end_reason));
+    *report.mutable_end_time() = ToTimestamp(services_.clock.Now());
+  }
+  services_.uplink.ReportSession(report);
 }
 
 Task<void> Session::Linger() {

@@ -54,13 +54,21 @@ class Session : public SessionControl, public std::enable_shared_from_this<Sessi
   reactor::Task<bool> AcceptTls(bool direct);
   reactor::Task<std::optional<wire::StartupPacket>> ReadStartupPacket();
   std::optional<ClientStartup> TakeStartup(const wire::StartupPacket& packet);
-  // The password: the token.
-  reactor::Task<std::optional<std::string>> AskPassword();
+  // The token, asked for as the client or else the configuration says. std::nullopt: the connection is over.
+  reactor::Task<std::optional<crypto::Secret>> AskToken();
+  reactor::Task<std::optional<crypto::Secret>> AskPassword();
+  reactor::Task<std::optional<crypto::Secret>> AskBearer();
+  // The body of the one message of type 'p' that the client owes now. std::nullopt: something else came, and the
+  // connection is over.
+  reactor::Task<std::optional<crypto::Secret>> ReadPasswordBody();
+  // Tells an OAUTHBEARER client that its token is not accepted, and where to get one. False: it did not answer.
+  reactor::Task<bool> ChallengeBearer();
+  AuthMethod auth_method() const { return startup_.auth.value_or(services_.auth.method); }
 
   // --- login.cc ---
   // Everything between the token and the first query. False: refused, and the client has been told.
-  reactor::Task<bool> LogIn(ClientStartup startup, std::string token);
-  absl::Status VerifyToken(const std::string& token);
+  reactor::Task<bool> LogIn(crypto::Secret token);
+  absl::Status VerifyToken(const crypto::Secret& token);
   absl::Status ChooseTerms(const ClientStartup& startup);
   reactor::Task<absl::StatusOr<v1::ReleaseCredentialResponse>> ReleaseCredential();
   reactor::Task<absl::Status> AwaitCatalog();
@@ -75,6 +83,8 @@ class Session : public SessionControl, public std::enable_shared_from_this<Sessi
   void Refuse(const wire::ErrorFields& fatal, std::string_view reason);
   void RefuseStatus(const absl::Status& status);
   void StartExpiryTimer();
+  // Tells the control plane that the session lives, or that it has ended for `end_reason`.
+  void Report(std::string_view end_reason) const;
   reactor::Task<void> Linger();
 
   reactor::EventLoop& loop_;

@@ -4,6 +4,7 @@
 #include <openssl/crypto.h>
 
 #include "common/base/errors.h"
+#include "common/base/strings.h"
 #include "fmt/format.h"
 #include "sidecar/session/session.h"
 #include "sidecar/wire/build.h"
@@ -92,8 +93,8 @@ Task<std::optional<ClientStartup>> Session::ReadStartupMessage() {
       co_return std::nullopt;
     }
     if (kind == StartupPacket::Kind::kUnsupportedVersion) {
-      Refuse(Fields("0A000", fmt::format("unsupported frontend protocol {}.{}: only 3.0 is spoken", packet->major,
-                                         packet->minor)),
+      Refuse(Fields("0A000", fmt::format("unsupported frontend protocol {}.{}: only 3.0 to 3.2 are spoken",
+                                         packet->major, packet->minor)),
              "protocol");
       co_return std::nullopt;
     }
@@ -116,13 +117,17 @@ std::optional<ClientStartup> Session::TakeStartup(const StartupPacket& packet) {
     Refuse(refusal, "start-up parameters");
     return std::nullopt;
   }
-  if (startup->negotiate) wire::AppendNegotiateProtocolVersion(0, startup->unknown_options, &client_->out());
+  if (startup->negotiate)
+    wire::AppendNegotiateProtocolVersion(startup->minor, startup->unknown_options, &client_->out());
   return startup;
 }
 
-Task<std::optional<std::string>> Session::AskPassword() {
-  wire::AppendAuthenticationCleartext(&client_->out());
-  client_->Flush();
+Task<std::optional<crypto::Secret>> Session::AskToken() {
+  if (auth_method() == AuthMethod::kOauthBearer) co_return co_await AskBearer();
+  co_return co_await AskPassword();
+}
+
+Task<std::optional<crypto::Secret>> Session::ReadPasswordBody() {
   std::string in;
   wire::Message message;
   for (;;) {
@@ -135,14 +140,59 @@ Task<std::optional<std::string>> Session::AskPassword() {
       co_return std::nullopt;
     }
   }
-  const auto password = message.type == 'p' ? wire::ParsePassword(message.body) : std::nullopt;
   // Nothing may follow: the client has no reason to speak before it is let in.
-  const bool alone = message.whole.size() == in.size();
-  std::optional<std::string> token;
-  if (password.has_value() && alone) token = std::string(*password);
+  std::optional<crypto::Secret> body;
+  if (message.type == 'p' && message.whole.size() == in.size()) body.emplace(message.body);
   OPENSSL_cleanse(in.data(), in.size());
-  if (!token.has_value()) Refuse(Fields("08P01", "expected a password message and nothing else"), "protocol");
-  co_return token;
+  if (!body.has_value()) Refuse(Fields("08P01", "expected a password message and nothing else"), "protocol");
+  co_return body;
+}
+
+Task<std::optional<crypto::Secret>> Session::AskPassword() {
+  wire::AppendAuthenticationCleartext(&client_->out());
+  client_->Flush();
+  const std::optional<crypto::Secret> body = co_await ReadPasswordBody();
+  if (!body.has_value()) co_return std::nullopt;
+  const auto password = wire::ParsePassword(body->Expose());
+  if (password.has_value()) co_return crypto::Secret(*password);
+  Refuse(Fields("08P01", "malformed password message"), "protocol");
+  co_return std::nullopt;
+}
+
+Task<std::optional<crypto::Secret>> Session::AskBearer() {
+  wire::AppendAuthenticationSasl({kOauthBearerMechanism}, &client_->out());
+  client_->Flush();
+  const std::optional<crypto::Secret> body = co_await ReadPasswordBody();
+  if (!body.has_value()) co_return std::nullopt;
+  const auto initial = wire::ParseSaslInitial(body->Expose());
+  if (!initial.has_value() || initial->mechanism != kOauthBearerMechanism || !initial->data.has_value()) {
+    Refuse(Fields("08P01", "malformed SASL message", "The mechanism is OAUTHBEARER, with an initial response."),
+           "protocol");
+    co_return std::nullopt;
+  }
+  absl::StatusOr<crypto::Secret> token = ReadBearerToken(*initial->data);
+  if (!token.ok()) {
+    Refuse(Fields("08P01", StdView(token.status().message())), "protocol");
+    co_return std::nullopt;
+  }
+  if (!token->empty()) co_return *std::move(token);
+  const bool told = co_await ChallengeBearer();
+  if (told) {
+    Refuse(Fields("28000", "no token was sent", {},
+                  "Get a token with: postern token request --target T --do … --reason …"),
+           "no token");
+  }
+  co_return std::nullopt;
+}
+
+Task<bool> Session::ChallengeBearer() {
+  wire::AppendAuthenticationSaslContinue(InvalidTokenChallenge(services_.auth.discovery), &client_->out());
+  client_->Flush();
+  const std::optional<crypto::Secret> body = co_await ReadPasswordBody();
+  if (!body.has_value()) co_return false;
+  if (body->Expose() == kErrorAcknowledged) co_return true;
+  Refuse(Fields("08P01", "malformed SASL message", "After an error there is only its acknowledgement."), "protocol");
+  co_return false;
 }
 
 }  // namespace postern::session

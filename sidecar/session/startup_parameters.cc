@@ -12,6 +12,9 @@ constexpr std::string_view kAllowedSettings[] = {
     "DateStyle", "TimeZone", "IntervalStyle", "extra_float_digits", "statement_timeout", "geqo",
 };
 
+// Not of the server's: how the client wants to authenticate to us.
+constexpr std::string_view kAuthSetting = "postern.auth";
+
 std::string Lower(std::string_view text) {
   std::string lower(text);
   for (char& c : lower) {
@@ -34,7 +37,7 @@ wire::ErrorFields NotAllowed(std::string_view name) {
   return Refuse("42501", fmt::format("postern: start-up parameter \"{}\" is not allowed", name),
                 "Only settings that cannot change what a statement means or who runs it may be chosen at start-up.",
                 "Leave it out. Allowed are application_name, client_encoding=UTF8, DateStyle, TimeZone, IntervalStyle, "
-                "extra_float_digits, geqo, statement_timeout and search_path.");
+                "extra_float_digits, geqo, statement_timeout, search_path and postern.auth.");
 }
 
 bool IsUtf8Name(std::string_view value) {
@@ -64,6 +67,13 @@ bool TakeSetting(std::string_view name, std::string_view value, ClientStartup* s
     startup->search_path = SplitIdentifiers(value);
     if (startup->search_path.has_value()) return true;
     *refusal = Refuse("22023", "postern: search_path is not a list of names", "", "");
+    return false;
+  }
+  if (lower == kAuthSetting) {
+    startup->auth = ParseAuthMethod(value);
+    if (startup->auth.has_value()) return true;
+    *refusal = Refuse("22023", fmt::format("postern: unknown way to authenticate: {}", value), "",
+                      "Use postern.auth=password or postern.auth=oauthbearer.");
     return false;
   }
   for (const std::string_view allowed : kAllowedSettings) {
@@ -129,9 +139,16 @@ bool TakeOptions(std::string_view options, std::set<std::string>* seen, ClientSt
 
 }  // namespace
 
+std::optional<AuthMethod> ParseAuthMethod(std::string_view name) {
+  if (name == "password") return AuthMethod::kPassword;
+  if (name == "oauthbearer") return AuthMethod::kOauthBearer;
+  return std::nullopt;
+}
+
 std::optional<ClientStartup> JudgeStartup(const wire::StartupPacket& packet, wire::ErrorFields* refusal) {
   ClientStartup startup;
-  startup.negotiate = packet.minor > 0;
+  startup.minor = std::min(packet.minor, kNewestMinor);
+  startup.negotiate = packet.minor > kNewestMinor;
   std::set<std::string> seen;
   std::string_view options;
   for (const auto& [name, value] : packet.parameters) {

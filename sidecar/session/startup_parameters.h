@@ -13,7 +13,17 @@
 
 namespace postern::session {
 
+// How a client hands over its token.
+enum class AuthMethod { kPassword, kOauthBearer };
+// "password" or "oauthbearer".
+std::optional<AuthMethod> ParseAuthMethod(std::string_view name);
+
+// The newest minor version of protocol 3 that is spoken: 3.2, whose only news is longer cancel keys.
+inline constexpr uint16_t kNewestMinor = 2;
+
 struct ClientStartup {
+  // The minor version that is spoken from here on.
+  uint16_t minor = 0;
   std::string user;
   std::string database;  // empty: that of the token
   std::string application_name;
@@ -21,6 +31,8 @@ struct ClientStartup {
   std::vector<std::pair<std::string, std::string>> settings;
   // Judged as SET search_path before it is used.
   std::optional<std::vector<std::string>> search_path;
+  // Setting postern.auth: the client's choice.
+  std::optional<AuthMethod> auth;
   // The client speaks a later minor version, or asks for protocol options: NegotiateProtocolVersion is due.
   bool negotiate = false;
   std::vector<std::string> unknown_options;

@@ -25,6 +25,13 @@ absl::Status ProtocolError(std::string_view what) {
                fmt::format("unexpected answer of the server: {}", what));
 }
 
+// What was heard last, if that is the same.
+SharedParameters ShareParameters(Parameters parameters) {
+  thread_local SharedParameters last;
+  if (last == nullptr || *last != parameters) last = std::make_shared<const Parameters>(std::move(parameters));
+  return last;
+}
+
 // One login over one stream.
 class Login {
  public:
@@ -51,7 +58,7 @@ class Login {
       in_.erase(0, consumed_);
       consumed_ = 0;
     }
-    connection->rest = std::move(in_);
+    connection->rest.assign(in_);  // without the memory that the log-in took
     co_return absl::OkStatus();
   }
 
@@ -81,7 +88,7 @@ class Login {
         return absl::OkStatus();
       case 'S':
         if (const auto parameter = wire::ParseParameterStatus(message.body)) {
-          connection->parameters.emplace_back(parameter->first, parameter->second);
+          parameters_.emplace_back(parameter->first, parameter->second);
           return absl::OkStatus();
         }
         return ProtocolError("malformed ParameterStatus");
@@ -94,6 +101,7 @@ class Login {
         return ProtocolError("malformed BackendKeyData");
       case 'Z':
         if (!authenticated_ || wire::ParseReady(message.body) != 'I') return ProtocolError("ReadyForQuery out of turn");
+        connection->parameters = ShareParameters(std::move(parameters_));
         *ready = true;
         return absl::OkStatus();
       default:
@@ -190,6 +198,7 @@ class Login {
   const bool verified_tls_;
   std::string in_;
   size_t consumed_ = 0;
+  Parameters parameters_;
   bool authenticated_ = false;
   bool scram_done_ = false;
 };

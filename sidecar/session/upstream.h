@@ -16,13 +16,18 @@
 
 namespace postern::session {
 
+// Run-time parameters by name, in the order sent.
+using Parameters = std::vector<std::pair<std::string, std::string>>;
+// What a server reports of them at log-in. All sessions of a server hear much the same, so they share it.
+using SharedParameters = std::shared_ptr<const Parameters>;
+
 struct UpstreamRequest {
   v1::Target target;
   std::string database;
   std::string user;
   crypto::Secret password;
   // All but user and database.
-  std::vector<std::pair<std::string, std::string>> parameters;
+  Parameters parameters;
   absl::Duration timeout = absl::Seconds(10);
 };
 
@@ -32,8 +37,7 @@ struct UpstreamConnection {
   // Of the server; empty when it sent none. Never shown to the client.
   uint32_t process_id = 0;
   std::string secret_key;
-  // ParameterStatus in the order sent.
-  std::vector<std::pair<std::string, std::string>> parameters;
+  SharedParameters parameters;
   // NoticeResponse messages, whole, to be scrubbed.
   std::vector<std::string> notices;
   // Bytes that followed ReadyForQuery.

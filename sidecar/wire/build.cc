@@ -74,6 +74,19 @@ void AppendAuthenticationCleartext(std::string* out) {
   Put32(3, out);
 }
 
+void AppendAuthenticationSasl(const std::vector<std::string_view>& mechanisms, std::string* out) {
+  Frame frame('R', out);
+  Put32(10, out);
+  for (const std::string_view mechanism : mechanisms) PutString(mechanism, out);
+  out->push_back('\0');
+}
+
+void AppendAuthenticationSaslContinue(std::string_view data, std::string* out) {
+  Frame frame('R', out);
+  Put32(11, out);
+  out->append(data);
+}
+
 void AppendParameterStatus(std::string_view name, std::string_view value, std::string* out) {
   Frame frame('S', out);
   PutString(name, out);

@@ -26,6 +26,9 @@ void AppendError(const ErrorFields& fields, std::string* out);
 void AppendNotice(const ErrorFields& fields, std::string* out);
 void AppendAuthenticationOk(std::string* out);
 void AppendAuthenticationCleartext(std::string* out);
+// AuthenticationSASL: the mechanisms that may be used, best first.
+void AppendAuthenticationSasl(const std::vector<std::string_view>& mechanisms, std::string* out);
+void AppendAuthenticationSaslContinue(std::string_view data, std::string* out);
 void AppendParameterStatus(std::string_view name, std::string_view value, std::string* out);
 void AppendBackendKeyData(uint32_t process_id, std::string_view secret_key, std::string* out);
 void AppendReady(char status, std::string* out);

@@ -93,6 +93,17 @@ std::optional<std::string_view> ParseQuery(std::string_view body) { return OneSt
 std::optional<std::string_view> ParsePassword(std::string_view body) { return OneString(body); }
 std::optional<std::string_view> ParseCopyFail(std::string_view body) { return OneString(body); }
 
+std::optional<SaslInitialView> ParseSaslInitial(std::string_view body) {
+  Cursor cursor(body);
+  SaslInitialView view;
+  view.mechanism = cursor.String();
+  const int32_t length = cursor.Int32();
+  if (length < -1) return std::nullopt;
+  if (length >= 0) view.data = cursor.Take(static_cast<size_t>(length));
+  if (!cursor.done()) return std::nullopt;
+  return view;
+}
+
 std::optional<FunctionCallView> ParseFunctionCall(std::string_view body) {
   Cursor cursor(body);
   FunctionCallView view;

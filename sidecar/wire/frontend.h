@@ -34,6 +34,13 @@ struct ExecuteView {
   int32_t max_rows = 0;
 };
 
+// SASLInitialResponse.
+struct SaslInitialView {
+  std::string_view mechanism;
+  // std::nullopt: none was sent, which is not the same as an empty one.
+  std::optional<std::string_view> data;
+};
+
 struct FunctionCallView {
   uint32_t function = 0;
 };
@@ -47,6 +54,7 @@ std::optional<ExecuteView> ParseExecute(std::string_view body);
 std::optional<std::string_view> ParseQuery(std::string_view body);
 // PasswordMessage.
 std::optional<std::string_view> ParsePassword(std::string_view body);
+std::optional<SaslInitialView> ParseSaslInitial(std::string_view body);
 std::optional<FunctionCallView> ParseFunctionCall(std::string_view body);
 // Sync, Flush, CopyDone, Terminate have no body. CopyFail carries a text.
 inline bool ParseEmpty(std::string_view body) { return body.empty(); }

@@ -9,87 +9,18 @@ import socket
 import ssl
 import struct
 import subprocess
+import sys
 import time
 
 import psycopg
 
 import rig
-
-SSL_REQUEST = struct.pack("!ii", 8, 80877103)
-GSS_REQUEST = struct.pack("!ii", 8, 80877104)
-
-
-def startup(minor=0, **parameters):
-    body = b"".join(k.encode() + b"\0" + v.encode() + b"\0" for k, v in parameters.items()) + b"\0"
-    return struct.pack("!ihh", len(body) + 8, 3, minor) + body
-
-
-def message(kind, body=b""):
-    return kind + struct.pack("!i", len(body) + 4) + body
+from raw_wire import GSS_REQUEST, SSL_REQUEST, Wire, message, startup
 
 
 def contents(path):
     with open(path, "rb") as file:
         return file.read()
-
-
-class Wire:
-    """A connection of bytes."""
-
-    def __init__(self, port):
-        self.socket = socket.create_connection(("127.0.0.1", port), timeout=20)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.socket.close()
-
-    def send(self, data):
-        self.socket.sendall(data)
-
-    def exactly(self, size):
-        data = b""
-        while len(data) < size:
-            more = self.socket.recv(size - len(data))
-            if not more:
-                raise EOFError(data)
-            data += more
-        return data
-
-    def next(self):
-        kind, size = struct.unpack("!ci", self.exactly(5))
-        return kind, self.exactly(size - 4)
-
-    def until(self, wanted):
-        """Messages up to the first of that kind, as (kind, body)."""
-        seen = []
-        while not seen or seen[-1][0] != wanted:
-            seen.append(self.next())
-        return seen
-
-    def rest(self):
-        data = b""
-        try:
-            while more := self.socket.recv(4096):
-                data += more
-        except ConnectionResetError:
-            pass
-        return data
-
-    def query(self, sql):
-        """A simple query's messages, up to ReadyForQuery."""
-        self.send(message(b"Q", sql.encode() + b"\0"))
-        return self.until(b"Z")
-
-    def tls(self, context, **more):
-        self.socket = context.wrap_socket(self.socket, server_hostname="localhost", **more)
-
-    def log_in(self, token, minor=0, **parameters):
-        self.send(startup(minor, user="me", database="postern_demo", **parameters))
-        before = self.until(b"R")
-        self.send(message(b"p", token.encode() + b"\0"))
-        return before + self.until(b"Z")
 
 
 class ProtocolTest(rig.GateTest):
@@ -146,18 +77,90 @@ class Openings(ProtocolTest):
             wire.tls(self.context(["h2"]))
             wire.log_in(self.token)
 
-    def test_protocol_3_2_is_negotiated_down(self):
+    def test_later_versions_and_options_are_negotiated_down(self):
         with Wire(self.stack.port) as wire:
-            seen = wire.log_in(self.token, minor=2, **{"_pq_.of_tomorrow": "1"})
+            seen = wire.log_in(self.token, minor=9999, **{"_pq_.of_tomorrow": "1"})
             kind, body = seen[0]
             self.assertEqual(kind, b"v")
-            self.assertEqual(struct.unpack("!hhi", body[:8]), (3, 0, 1))
+            self.assertEqual(struct.unpack("!hhi", body[:8]), (3, 2, 1))
             self.assertEqual(body[8:], b"_pq_.of_tomorrow\0")
+
+    def test_protocol_3_2_has_long_cancel_keys(self):
+        for minor, length in ((0, 4), (2, 32)):
+            with Wire(self.stack.port) as wire:
+                seen = wire.log_in(self.token, minor=minor)
+                self.assertNotIn(b"v", [kind for kind, _ in seen])
+                [key] = [body for kind, body in seen if kind == b"K"]
+                self.assertEqual(len(key), 4 + length)
+                wire.send(message(b"Q", b"select count(*) from app.orders a, app.orders b, app.orders c, app.orders d\0"))
+                # A cancel that comes too early cancels nothing, as with Postgres.
+                rig.await_value(lambda: self.stack.behind("select 1 from pg_stat_activity where state = 'active' and query like 'select count(*) from app.orders a,%'"),
+                                "the statement runs")
+                for wrong in (key[:-1] + bytes([key[-1] ^ 1]), key[:-1], key + b"\0"):
+                    self.cancel(wrong)
+                self.cancel(key)
+                # Not the statement timeout, which has the same SQLSTATE.
+                self.assertIn(b"Mcanceling statement due to user request\0", dict(wire.until(b"Z"))[b"E"])
+
+    def cancel(self, key):
+        with Wire(self.stack.port) as other:
+            other.send(struct.pack("!ii", len(key) + 8, 80877102) + key)
+            other.rest()
 
     def test_replication_is_refused(self):
         with Wire(self.stack.port) as wire:
             wire.send(startup(user="me", database="postern_demo", replication="database"))
             self.assertIn(b"replication", wire.rest())
+
+
+class OauthBearer(ProtocolTest):
+    """RFC 7628, by raw bytes and by libpq 18, whose own flow is replaced by a hook that has the token."""
+
+    def ask(self, wire):
+        wire.send(startup(user="me", database="postern_demo", options="-c postern.auth=oauthbearer"))
+        self.assertEqual(wire.next(), (b"R", struct.pack("!i", 10) + b"OAUTHBEARER\0\0"))
+
+    def initial(self, data):
+        return message(b"p", b"OAUTHBEARER\0" + struct.pack("!i", len(data)) + data)
+
+    def test_a_token_opens_the_session(self):
+        with Wire(self.stack.port) as wire:
+            self.ask(wire)
+            wire.send(self.initial(b"n,,\1auth=Bearer " + self.token.encode() + b"\1\1"))
+            self.assertEqual(wire.next(), (b"R", struct.pack("!i", 0)))
+            wire.until(b"Z")
+            self.assertIn(b"D", [kind for kind, _ in wire.query("select 1")])
+
+    def test_without_a_token_the_client_is_told_and_then_refused(self):
+        for auth, sqlstate in ((b"", b"28000"), (b"Bearer not.a.token", b"28P01")):
+            with Wire(self.stack.port) as wire:
+                self.ask(wire)
+                wire.send(self.initial(b"n,,\1auth=" + auth + b"\1\1"))
+                self.assertEqual(wire.next(), (b"R", struct.pack("!i", 11) + b'{"status":"invalid_token"}'))
+                wire.send(message(b"p", b"\1"))
+                self.assert_last_words(wire, sqlstate)
+
+    def test_hostile_exchanges_end(self):
+        for data in (b"", b"n,,\1\1", b"n,a=postgres,\1auth=Bearer x\1\1", b"p=tls-unique,,\1auth=Bearer x\1\1"):
+            with Wire(self.stack.port) as wire:
+                self.ask(wire)
+                wire.send(self.initial(data))
+                self.assert_last_words(wire, b"08P01")
+        with Wire(self.stack.port) as wire:
+            self.ask(wire)
+            wire.send(message(b"p", b"SCRAM-SHA-256\0\0\0\0\0"))
+            self.assert_last_words(wire, b"08P01")
+
+    def test_libpq_18(self):
+        native = os.path.join(rig.ROOT, "tests/node/node_modules/postgres-18/native/lib")
+        done = subprocess.run([sys.executable, os.path.join(rig.ROOT, "tests/integration/session/libpq_oauth.py")],
+                              env={**os.environ, "LD_LIBRARY_PATH": native, "LIBPQ": os.path.join(native, "libpq.so.5"),
+                                   "PGHOST": "localhost", "PGPORT": str(self.stack.port), "PGDATABASE": "postern_demo",
+                                   "PGSSLMODE": "verify-full", "PGSSLROOTCERT": os.path.join(self.stack.dir, "sidecar/tls/ca.pem"),
+                                   "TOKEN": self.token},
+                              capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        self.assertEqual(done.stdout.strip(), "1")
 
 
 class Messages(ProtocolTest):

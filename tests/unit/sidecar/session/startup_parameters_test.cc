@@ -97,12 +97,35 @@ TEST(StartupParameters, SearchPathIsTakenApartForTheJudge) {
 
 TEST(StartupParameters, LaterVersionsAndProtocolOptionsAreNegotiated) {
   wire::StartupPacket packet = Packet({{"user", "u"}, {"_pq_.grease", "1"}});
-  packet.minor = 2;
+  packet.minor = 9999;
   wire::ErrorFields refusal;
   const auto startup = JudgeStartup(packet, &refusal);
   ASSERT_TRUE(startup.has_value());
   EXPECT_TRUE(startup->negotiate);
+  EXPECT_EQ(startup->minor, 2);
   EXPECT_THAT(startup->unknown_options, ElementsAre("_pq_.grease"));
+}
+
+TEST(StartupParameters, KnownVersionsAreSpoken) {
+  for (const uint16_t minor : {0, 2}) {
+    wire::StartupPacket packet = Packet({{"user", "u"}});
+    packet.minor = minor;
+    wire::ErrorFields refusal;
+    const auto startup = JudgeStartup(packet, &refusal);
+    ASSERT_TRUE(startup.has_value());
+    EXPECT_FALSE(startup->negotiate);
+    EXPECT_EQ(startup->minor, minor);
+  }
+}
+
+TEST(StartupParameters, TheClientMayChooseHowToAuthenticate) {
+  wire::ErrorFields refusal;
+  EXPECT_EQ(Judge({{"user", "u"}}, &refusal)->auth, std::nullopt);
+  EXPECT_EQ(Judge({{"user", "u"}, {"options", "-c postern.auth=oauthbearer"}}, &refusal)->auth,
+            AuthMethod::kOauthBearer);
+  EXPECT_EQ(Judge({{"user", "u"}, {"options", "-c postern.auth=password"}}, &refusal)->auth, AuthMethod::kPassword);
+  EXPECT_FALSE(Judge({{"user", "u"}, {"options", "-c postern.auth=trust"}}, &refusal).has_value());
+  EXPECT_EQ(refusal.sqlstate, "22023");
 }
 
 TEST(SplitIdentifiers, FollowsTheServersRules) {
