@@ -259,6 +259,18 @@ class Glass(ApprovalsCase):
         self.assertNotIn("delegations", {k for k, v in self.stack.json("approver", "approval", "delegation", "list").items() if v})
 
 
+class Revoked(ApprovalsCase):
+    def test_a_revoked_grant_ends_what_waits(self):
+        self.stack.behind("create table if not exists app.outlived (id int)")
+        held = Held(self.stack, self.stack.token("select,delete"), "delete from app.outlived where id = 2")
+        asked = self.pending(lambda a: "outlived" in a["statement"])
+        self.stack.cli("agent", "token", "revoke", asked["grantId"])
+        self.assertIsNotNone(held.end().error)
+        late = self.approve(asked["id"], check=False)
+        self.assertEqual(late.returncode, 1)
+        self.assertEqual(self.show(asked["id"])["state"], "APPROVAL_CANCELLED")
+
+
 class CountingProxy:
     """Passes bytes between the sidecar and the server, and counts those towards the server by connection."""
 
