@@ -4,6 +4,7 @@
 #include <set>
 #include <vector>
 
+#include "common/policy/detectors.h"
 #include "common/policy/hold.h"
 #include "common/policy/vocabulary.h"
 #include "fmt/format.h"
@@ -148,6 +149,28 @@ void CheckSession(const v1::SessionSettings& session, int head_line, FindingSink
   }
 }
 
+void CheckDetect(const v1::DetectRule& detect, FindingSink& sink) {
+  const std::string names = fmt::format("{}", fmt::join(kDetectorNames, ", "));
+  if (detect.find().empty()) {
+    sink.Error(detect.line(), fmt::format("`detect` finds nothing; `find` takes some of {}", names));
+  }
+  for (const std::string& name : detect.find()) {
+    if (!DetectorFromName(name)) {
+      sink.Error(detect.line(), fmt::format("there is no detector `{}`; `find` takes some of {}", name, names));
+    }
+  }
+  for (const auto* columns : {&detect.columns(), &detect.except()}) {
+    for (const std::string& column : *columns) {
+      ColumnPath path;
+      if (SplitColumnPath(column, &path)) continue;
+      sink.Error(detect.line(), fmt::format("`detect` names `schema.relation.column`, not `{}`", column));
+    }
+  }
+  if (detect.on_hit() != "" && detect.on_hit() != "mask" && detect.on_hit() != "alarm") {
+    sink.Error(detect.line(), fmt::format("`on_hit` is `mask` or `alarm`, not `{}`", detect.on_hit()));
+  }
+}
+
 }  // namespace
 
 bool SplitColumnPath(std::string_view text, ColumnPath* path) {
@@ -176,6 +199,7 @@ void CheckPolicy(const v1::Policy& policy, int head_line, FindingSink& sink) {
   }
   CheckSession(policy.session(), head_line, sink);
   CheckFreezes(policy, sink);
+  for (const v1::DetectRule& detect : policy.detect()) CheckDetect(detect, sink);
 
   std::set<std::string> ids;
   for (const v1::Rule& rule : policy.rules()) {

@@ -80,6 +80,16 @@ bool CompiledDocument::Matches(const Subject& subject, const TargetView& target)
                      [&](const CompiledSubject& matcher) { return policy::Matches(matcher, subject); });
 }
 
+static std::vector<ColumnPattern> ColumnPatterns(const google::protobuf::RepeatedPtrField<std::string>& columns) {
+  std::vector<ColumnPattern> patterns;
+  for (const std::string& column : columns) {
+    ColumnPath path;
+    if (!SplitColumnPath(column, &path)) continue;  // CheckPolicy has refused it
+    patterns.push_back({Pattern(path.schema), Pattern(path.relation), Pattern(path.column)});
+  }
+  return patterns;
+}
+
 CompiledDocument CompileDocument(const v1::Policy& policy) {
   CompiledDocument document;
   document.name = policy.name();
@@ -97,6 +107,15 @@ CompiledDocument CompileDocument(const v1::Policy& policy) {
                                  .name = freeze.name(),
                                  .message = freeze.message(),
                                  .until = FromTimestamp(freeze.until())}});
+  }
+  for (const v1::DetectRule& detect : policy.detect()) {
+    CompiledDetect& compiled = document.detects.emplace_back();
+    compiled.alarm = detect.on_hit() == "alarm";
+    for (const std::string& name : detect.find()) {
+      if (const std::optional<Detector> detector = DetectorFromName(name)) compiled.find.Add(*detector);
+    }
+    compiled.columns = ColumnPatterns(detect.columns());
+    compiled.except = ColumnPatterns(detect.except());
   }
   for (const v1::Rule& source : policy.rules()) {
     const CompiledRule& rule = document.rules.emplace_back(CompileRule(policy, source));

@@ -34,6 +34,19 @@ struct CompiledMask {
   RuleRef ref;
 };
 
+// Names of columns; no columns: any.
+struct ColumnPattern {
+  Pattern schema;
+  Pattern relation;
+  Pattern column;
+};
+
+struct CompiledDetect {
+  DetectorSet find;
+  bool alarm = false;
+  std::vector<ColumnPattern> columns, except;
+};
+
 struct CompiledRule {
   RuleRef ref;
   v1::RuleEffect effect = v1::RULE_EFFECT_DENY;
@@ -67,6 +80,7 @@ struct CompiledDocument {
   std::vector<std::pair<absl::Time, FreezeView>> freezes;
   std::vector<CompiledRule> rules;
   std::vector<CompiledMask> masks;
+  std::vector<CompiledDetect> detects;
 
   bool Matches(const Subject& subject, const TargetView& target) const;
 };
@@ -91,6 +105,10 @@ bool AllWithin(const std::vector<Pattern>& inner, const std::vector<Pattern>& ou
 bool Overlap(const std::vector<Pattern>& a, const std::vector<Pattern>& b);
 
 CompiledDocument CompileDocument(const v1::Policy& policy);
+
+// Fills decision->detections and `detect_rest`.
+void FindDetections(const Matching& matching, const sql::Statement& statement, const sql::Catalog& catalog,
+                    Decision* decision);
 
 // Tables that a relation is a part of, and its partitions and inheritance children; not the relation itself.
 using Relations = absl::InlinedVector<const sql::Relation*, 4>;

@@ -22,7 +22,7 @@ const CompiledRule* RuleOfEverything(const Matching& matching, const IntentView&
   if (!intent.objects.empty() || !IntentVerbs(intent).ContainsAll(everything)) return nullptr;
   const CompiledRule* found = nullptr;
   for (const CompiledDocument* document : matching) {
-    if (!document->masks.empty() || !PinsNothing(document->session)) return nullptr;
+    if (!document->masks.empty() || !document->detects.empty() || !PinsNothing(document->session)) return nullptr;
     for (const CompiledRule& rule : document->rules) {
       if (rule.on_token) continue;
       if (rule.effect != v1::RULE_EFFECT_ALLOW || rule.rows_max > 0) return nullptr;

@@ -143,6 +143,13 @@ absl::StatusOr<v1::ExplainPolicyResponse> Explain(const CompiledPolicy& policy, 
       const sql::OutputColumn& output = statement.outputs[static_cast<size_t>(mask.column)];
       response.add_masks(fmt::format("{}: {}", output.name, StrategyName(mask.strategy)));
     }
+    for (size_t d = 0; d < decision.detections.size(); ++d) {
+      for (int n = 0; n < kDetectorCount; ++n) {
+        const auto detector = static_cast<Detector>(n);
+        if (!decision.detections[d].find.Contains(detector)) continue;
+        response.add_masks(fmt::format("{}: {} if found", statement.outputs[d].name, DetectorName(detector)));
+      }
+    }
     for (const std::string& probe : decision.probes) response.add_masks(probe);
     if (catalog != nullptr) AddLineage(statement, decision, *catalog, &response);
   }

@@ -358,6 +358,7 @@ Decision CompiledPolicy::Judge(const Subject& subject, const TargetView& target,
     return decision;
   }
   StatementJudge(matching, intent, statement, catalog, &decision).Run();
+  FindDetections(matching, statement, catalog, &decision);
   if (decision.verdict == Verdict::kDeny) return decision;
   // Not even a named permission outweighs what policy sets for the session.
   if (std::optional<std::string> undoes = UndoesTerms(TermsFor(subject, target), statement)) {

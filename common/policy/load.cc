@@ -263,10 +263,20 @@ int ReadHead(Section& section, FindingSink& sink, v1::Policy* policy) {
   return section.line();
 }
 
+void ReadDetect(const YAML::Node& node, FindingSink& sink, v1::DetectRule* detect) {
+  Section section(node, "`detect`", {"find", "columns", "except", "on_hit"}, sink);
+  detect->set_line(section.line());
+  Copy(section.Strings("find"), detect->mutable_find());
+  Copy(section.Strings("columns"), detect->mutable_columns());
+  Copy(section.Strings("except"), detect->mutable_except());
+  detect->set_on_hit(OneOf(section, "on_hit", {"mask", "alarm"}));
+}
+
 int ReadPolicy(const YAML::Node& node, FindingSink& sink, v1::Policy* policy) {
-  Section section(node, "a policy",
-                  {"apiVersion", "kind", "metadata", "subjects", "targets", "session", "rules", "freezes", "tests"},
-                  sink);
+  Section section(
+      node, "a policy",
+      {"apiVersion", "kind", "metadata", "subjects", "targets", "session", "rules", "freezes", "detect", "tests"},
+      sink);
   if (!node.IsMap()) return section.line();
   const int head_line = ReadHead(section, sink, policy);
   if (const YAML::Node* subjects = section.List("subjects")) {
@@ -282,6 +292,9 @@ int ReadPolicy(const YAML::Node& node, FindingSink& sink, v1::Policy* policy) {
   }
   if (const YAML::Node* freezes = section.List("freezes")) {
     for (const auto& freeze : *freezes) ReadFreeze(freeze, sink, policy->add_freezes());
+  }
+  if (const YAML::Node* detects = section.List("detect")) {
+    for (const auto& detect : *detects) ReadDetect(detect, sink, policy->add_detect());
   }
   if (const YAML::Node* tests = section.List("tests")) {
     for (const auto& test : *tests) ReadTest(test, sink, policy->add_tests());

@@ -19,6 +19,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "common/policy/detectors.h"
 #include "common/sql/analysis.h"
 #include "common/sql/catalog.h"
 #include "postern/v1/policy.pb.h"
@@ -105,6 +106,12 @@ struct OutputMask {
   v1::MaskStrategy strategy = v1::MASK_STRATEGY_REDACT;
 };
 
+// What the values of an output column are searched for.
+struct Detection {
+  DetectorSet find;
+  DetectorSet alarm;  // of those, the ones of which the audit log has an ALARM
+};
+
 struct Decision {
   Verdict verdict = Verdict::kDeny;
   // The decisive rule: the deny or hold rule, or the first allow rule.
@@ -116,6 +123,11 @@ struct Decision {
   std::string hint;
 
   std::vector<OutputMask> masks;
+  // Parallel to Statement::outputs, or empty: none is searched. `detect_rest` is for results whose columns are not
+  // known.
+  std::vector<Detection> detections;
+  Detection detect_rest;
+  bool detects() const { return !detections.empty() || !detect_rest.find.empty(); }
   // Masked columns that conditions test because policy lets them, and how: for explain.
   std::vector<std::string> probes;
   // Set with `probes`: how many tests of masked columns one grant may make (the least of the masks' probes_max). Each

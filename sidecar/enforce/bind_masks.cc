@@ -73,6 +73,7 @@ const policy::OutputMask* FindMask(const policy::Decision& decision, int column)
 
 absl::Status CheckCount(const policy::Decision& decision, const sql::Statement& statement, int count,
                         const Origins& origins) {
+  if (origins.empty()) return absl::OkStatus();  // whoever may see everything
   if (statement.outputs_known && count != static_cast<int>(statement.outputs.size())) {
     return Mismatch(
         fmt::format("the server returns {} columns where {} were expected", count, statement.outputs.size()));
@@ -112,6 +113,23 @@ absl::StatusOr<std::optional<v1::MaskStrategy>> StrategyFor(const policy::Decisi
   return std::nullopt;
 }
 
+void AddDetection(const policy::Decision& decision, const sql::Statement& statement, int column, sql::Oid type,
+                  int16_t format, std::vector<mask::ColumnMask>* masks) {
+  const auto at = static_cast<size_t>(column);
+  const bool known = statement.outputs_known && at < statement.outputs.size();
+  policy::Detection detection = known ? policy::Detection() : decision.detect_rest;
+  if (known && at < decision.detections.size()) detection = decision.detections[at];
+  if (detection.find.empty()) return;
+  mask::ColumnMask mask;
+  mask.column = column;
+  mask.type = type;
+  mask.format = format;
+  mask.detect = detection.find;
+  mask.alarm = detection.alarm;
+  mask.counts = std::make_shared<mask::DetectorCounts>();
+  masks->push_back(std::move(mask));
+}
+
 }  // namespace
 
 absl::StatusOr<std::vector<mask::ColumnMask>> BindMasks(const policy::Decision& decision,
@@ -124,7 +142,11 @@ absl::StatusOr<std::vector<mask::ColumnMask>> BindMasks(const policy::Decision& 
     const RowField& field = fields[static_cast<size_t>(column)];
     auto strategy = StrategyFor(decision, statement, column, field, origins);
     if (!strategy.ok()) return std::move(strategy).status();
-    if (*strategy) masks.push_back({column, **strategy, field.type, field.format});
+    if (*strategy) {
+      masks.push_back({column, **strategy, field.type, field.format});
+    } else if (mask::IsSearched(field.type)) {
+      AddDetection(decision, statement, column, field.type, field.format, &masks);
+    }
   }
   return masks;
 }
@@ -137,15 +159,25 @@ absl::StatusOr<std::vector<mask::ColumnMask>> BindCopyMasks(const policy::Decisi
   for (int column = 0; column < column_count; ++column) {
     auto strategy = StrategyFor(decision, statement, column, RowField{}, origins);
     if (!strategy.ok()) return std::move(strategy).status();
-    if (!*strategy) continue;
+    const policy::OutputMask* planned = FindMask(decision, column);
+    const bool known = statement.outputs_known && static_cast<size_t>(column) < statement.outputs.size();
     sql::Oid type = 0;
-    const sql::ColumnId origin = FindMask(decision, column)->origin;
+    sql::ColumnId origin;
+    if (planned != nullptr) {
+      origin = planned->origin;
+    } else if (known) {
+      origin = statement.outputs[static_cast<size_t>(column)].bare.value_or(sql::ColumnId());
+    }
     if (const sql::Relation* relation = catalog.FindRelation(origin.relation)) {
       for (const sql::Column& candidate : relation->columns) {
         if (candidate.attnum == origin.attnum) type = candidate.type;
       }
     }
-    masks.push_back({column, **strategy, type, 0});
+    if (*strategy) {
+      masks.push_back({column, **strategy, type, 0});
+    } else if (type == 0 || mask::IsSearched(type)) {
+      AddDetection(decision, statement, column, type, 0, &masks);
+    }
   }
   return masks;
 }

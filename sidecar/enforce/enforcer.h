@@ -68,6 +68,8 @@ struct Plan {
   policy::Verdict verdict = policy::Verdict::kDeny;
   size_t decisive = 0;
   bool sensitive = false;
+  // Some result of it is searched by content detectors.
+  bool detects = false;
   // Writes, or policy says strict: the intent record must be durable before forwarding.
   bool strict_audit = false;
   // Parallel to analysis->statements: runs code that analysis does not see into (functions, triggers, rules, DO), which

@@ -241,6 +241,7 @@ void Combine(const sql::Catalog& catalog, const SessionState& state, Plan* plan)
     plan->opaque.push_back(opaque);
     plan->barrier = plan->barrier || IsBarrier(statement, opaque);
     plan->sensitive = plan->sensitive || decision.sensitive;
+    plan->detects = plan->detects || decision.detects();
     plan->strict_audit = plan->strict_audit || IsStrict(statement, decision);
     Describe(statement, decision, plan);
   }

@@ -135,7 +135,7 @@ class CopyBinary final : public CopyFormat {
   void AppendMasked(const ColumnMask& mask, std::string_view value, std::string* out) const {
     const size_t length_at = out->size();
     out->append(4, '\0');
-    const bool kept = masker_.Mask(mask.strategy, mask.type, 1, value, out);
+    const bool kept = masker_.Apply(mask, 1, value, out);
     if (!kept) out->resize(length_at + 4);
     PutUint32(kept ? static_cast<uint32_t>(out->size() - length_at - 4) : kNull, length_at, out);
   }

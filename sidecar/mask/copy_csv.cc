@@ -52,7 +52,7 @@ class CopyCsv final : public CopyLines {
     std::string masked;
     const bool quoted = !field.empty() && field[0] == quote_;
     if ((!quoted && field == null_string_) ||
-        !masker_.Mask(mask.strategy, mask.type, 0, quoted ? Unquote(field) : std::string(field), &masked)) {
+        !masker_.Apply(mask, 0, quoted ? Unquote(field) : std::string(field), &masked)) {
       out->append(null_string_);
     } else {
       AppendField(masked, quoted, out);

@@ -113,8 +113,9 @@ class CopyText final : public CopyLines {
 
   absl::Status MaskField(const ColumnMask& mask, std::string_view field, std::string* out) const override {
     std::string masked;
-    const bool is_null = null_ambiguous_ || field == null_string_ || field == "\\N";
-    if (is_null || !masker_.Mask(mask.strategy, mask.type, 0, Decode(field), &masked)) {
+    // Detectors look for what no text of NULL is.
+    const bool is_null = (null_ambiguous_ && mask.detect.empty()) || field == null_string_ || field == "\\N";
+    if (is_null || !masker_.Apply(mask, 0, Decode(field), &masked)) {
       out->append(null_string_);
     } else {
       AppendEncoded(masked, delimiter_, out);

@@ -34,7 +34,7 @@ absl::Status Rewrite(const Masker& masker, const std::vector<ColumnMask>& masks,
         run = end;
         const size_t length_at = out->size();
         out->append(4, '\0');
-        const bool kept = masker.Mask(mask->strategy, mask->type, mask->format, value, out);
+        const bool kept = masker.Apply(*mask, mask->format, value, out);
         if (!kept) out->resize(length_at + 4);
         PutUint32(kept ? static_cast<uint32_t>(out->size() - length_at - 4) : kNull, length_at, out);
       }

@@ -13,8 +13,20 @@
 #include "common/sql/analysis.h"
 #include "common/sql/catalog.h"
 #include "postern/v1/policy.pb.h"
+#include "sidecar/mask/detect.h"
 
 namespace postern::mask {
+
+struct ColumnMask {
+  int column = 0;  // position in the row, from 0
+  v1::MaskStrategy strategy = v1::MASK_STRATEGY_REDACT;
+  sql::Oid type = 0;
+  int16_t format = 0;
+  // Not empty: no strategy; the values are searched, and what is found is counted.
+  policy::DetectorSet detect = {};
+  policy::DetectorSet alarm = {};
+  std::shared_ptr<DetectorCounts> counts = nullptr;
+};
 
 // Produces masked values of one target. Immutable; shared between threads. The key makes hashes unguessable; without a
 // key HASH is REDACT.
@@ -30,6 +42,9 @@ class Masker {
   // stays NULL). `type` is the type OID of RowDescription, `format` 0 text or 1 binary.
   bool Mask(v1::MaskStrategy strategy, sql::Oid type, int16_t format, std::string_view value, std::string* out) const;
 
+  // The same by `mask`, whose `format` is not looked at: its strategy, or what its detectors find in the value.
+  bool Apply(const ColumnMask& mask, int16_t format, std::string_view value, std::string* out) const;
+
   // True if `value` is a mask's output (redaction constant, "***@", hash form): such a value in a write would put the
   // mask over the data.
   // The forms are those of text_masks.h; constants of types that people use, such as 0 and 1970-01-01, are not
@@ -41,13 +56,6 @@ class Masker {
   bool MaskUuid(v1::MaskStrategy strategy, int16_t format, std::string_view value, std::string* out) const;
 
   crypto::Secret key_;
-};
-
-struct ColumnMask {
-  int column = 0;  // position in the row, from 0
-  v1::MaskStrategy strategy = v1::MASK_STRATEGY_REDACT;
-  sql::Oid type = 0;
-  int16_t format = 0;
 };
 
 // Rewrites one DataRow body (after type and length) and appends a whole DataRow message to `out`. `masks` are in the

@@ -128,6 +128,14 @@ bool Masker::MaskUuid(v1::MaskStrategy strategy, int16_t format, std::string_vie
   return true;
 }
 
+bool Masker::Apply(const ColumnMask& mask, int16_t format, std::string_view value, std::string* out) const {
+  if (mask.detect.empty()) return Mask(mask.strategy, mask.type, format, value, out);
+  const std::optional<bool> replaced = ReplaceInValue(mask.type, format, value, mask.detect, out, mask.counts.get());
+  if (!replaced.has_value()) return false;
+  if (!*replaced) out->append(value);
+  return true;
+}
+
 bool Masker::Mask(v1::MaskStrategy strategy, sql::Oid type, int16_t format, std::string_view value,
                   std::string* out) const {
   if (format != kText && format != kBinary) return false;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cctype>
 
+#include "common/policy/detectors.h"
+
 namespace postern::mask {
 namespace {
 
@@ -112,7 +114,23 @@ void AppendTextMask(v1::MaskStrategy strategy, std::string_view value, std::stri
   out->append(kRedacted);
 }
 
+constexpr std::string_view kDetectedEnd = " redacted]";
+
+void AppendDetected(std::string_view detector, std::string* out) {
+  out->append("[").append(detector).append(kDetectedEnd);
+}
+
+// In free text, so that it is looked for anywhere.
+static bool HoldsDetected(std::string_view value) {
+  for (size_t at = value.find(kDetectedEnd); at != std::string_view::npos; at = value.find(kDetectedEnd, at + 1)) {
+    const size_t open = value.rfind('[', at);
+    if (open != std::string_view::npos && policy::DetectorFromName(value.substr(open + 1, at - open - 1))) return true;
+  }
+  return false;
+}
+
 bool IsMaskText(std::string_view value) {
+  if (HoldsDetected(value)) return true;
   if (IsMaskUuid(value)) return true;
   const std::string_view text = Trim(value);
   if (text == kRedacted || text == kRedactedBytea || text == kRedactedJson || text == kRedactedJsonb ||

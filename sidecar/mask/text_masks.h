@@ -28,7 +28,11 @@ inline constexpr size_t kHashCharacters = 24;
 //   EMAIL_DOMAIN  "***@" and what follows the last @, when that is a host name
 void AppendTextMask(v1::MaskStrategy strategy, std::string_view value, std::string* out);
 
-// True for complete outputs of AppendTextMask, of hashes and of recognisable redaction constants.
+// Appends "[email redacted]" and so on, for a detector's name: what stands for a part of a text that was found.
+void AppendDetected(std::string_view detector, std::string* out);
+
+// True for texts that hold what AppendDetected() makes, and for complete outputs of AppendTextMask, of hashes and of
+// recognisable redaction constants.
 bool IsMaskText(std::string_view value);
 
 // Number of code points; -1 if `text` is not UTF-8.

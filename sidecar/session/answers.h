@@ -48,12 +48,16 @@ struct Execution {
   bool masks_bound = false;
   std::vector<mask::ColumnMask> masks;
   std::unique_ptr<mask::CopyMasker> copy;
+  // Of the result coming in: columns that are searched, with their names. And what was found in results so far.
+  std::vector<std::pair<std::string, mask::ColumnMask>> searched;
+  std::vector<std::string> found;
 
   const sql::Statement* current() const {
     if (plan == nullptr || plan->analysis == nullptr || statement >= plan->analysis->statements.size()) return nullptr;
     return &plan->analysis->statements[statement];
   }
-  bool NeedsMasks() const { return origins != nullptr && !origins->empty(); }
+  // Rows must be looked at: policy masks columns, or has text searched.
+  bool NeedsMasks() const { return (origins != nullptr && !origins->empty()) || (plan != nullptr && plan->detects); }
 };
 
 struct Expected {

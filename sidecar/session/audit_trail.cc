@@ -171,6 +171,7 @@ void AuditTrail::Outcome(const Execution& execution, std::string_view outcome) {
   record.Number(Record::kExecutionFieldNumber, execution.number);
   record.Bytes(Record::kFingerprintFieldNumber, execution.plan->fingerprint);
   record.Bytes(Record::kApprovalIdFieldNumber, execution.approval_id);
+  for (const std::string& found : execution.found) record.Message(Record::kMasksFieldNumber, found);
   record.Bytes(Record::kCommandTagFieldNumber, execution.tag);
   record.Bytes(Record::kSqlstateFieldNumber, execution.sqlstate);
   record.Number(Record::kRowsFieldNumber, execution.rows);

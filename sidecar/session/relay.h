@@ -197,6 +197,9 @@ class Relay {
   bool OnCopyData(const wire::Message& message);
   bool OnOurs(const wire::Message& message);
   bool BindMasksFor(Execution* execution, const std::vector<sidecar::RowField>& fields);
+  // Remembers which columns of the result are searched; and what was found in them.
+  void NoteSearched(const std::vector<mask::ColumnMask>& masks, Execution* execution);
+  void CollectFound(Execution* execution);
   bool OriginMismatch(const absl::Status& status);
   bool Unexpected(const wire::Message& message);
   void FinishExecution(Execution* execution, std::string_view outcome);

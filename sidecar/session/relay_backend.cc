@@ -253,7 +253,32 @@ bool Relay::BindMasksFor(Execution* execution, const std::vector<sidecar::RowFie
   if (!masks.ok()) return OriginMismatch(masks.status());
   execution->masks = *std::move(masks);
   execution->masks_bound = true;
+  NoteSearched(execution->masks, execution);
   return true;
+}
+
+void Relay::NoteSearched(const std::vector<mask::ColumnMask>& masks, Execution* execution) {
+  const sql::Statement* statement = execution->current();
+  for (const mask::ColumnMask& mask : masks) {
+    if (mask.detect.empty()) continue;
+    const auto at = static_cast<size_t>(mask.column);
+    const bool named = statement != nullptr && at < statement->outputs.size();
+    execution->searched.emplace_back(named ? statement->outputs[at].name : fmt::format("column {}", mask.column + 1),
+                                     mask);
+  }
+}
+
+// Before the masks of a result go: what its detectors have found goes into the outcome.
+void Relay::CollectFound(Execution* execution) {
+  for (const auto& [name, mask] : std::exchange(execution->searched, {})) {
+    for (int i = 0; i < policy::kDetectorCount; ++i) {
+      const auto detector = static_cast<policy::Detector>(i);
+      const int64_t count = (*mask.counts)[static_cast<size_t>(i)];
+      if (count == 0) continue;
+      execution->found.push_back(fmt::format("{}: {} {}", name, count, policy::DetectorName(detector)));
+      if (mask.alarm.Contains(detector)) audit_.Alarm("DETECTED", execution->found.back());
+    }
+  }
 }
 
 bool Relay::OriginMismatch(const absl::Status& status) {
@@ -312,6 +337,7 @@ bool Relay::OnCopyResponse(const wire::Message& message) {
     auto masks = sidecar::BindCopyMasks(execution->plan->decisions[execution->statement], *statement, view->columns,
                                         *info_.enforcer->catalog(), *execution->origins);
     if (!masks.ok()) return OriginMismatch(masks.status());
+    NoteSearched(*masks, execution);
     if (!masks->empty()) {
       execution->copy =
           std::make_unique<mask::CopyMasker>(*info_.masker, *statement->copy, view->columns, *std::move(masks));
@@ -363,6 +389,7 @@ bool Relay::OnCommandComplete(const wire::Message& message) {
   }
   if (front.kind == Kind::kQuery) {
     if (execution != nullptr) {
+      CollectFound(execution);
       ++execution->statement;
       execution->masks_bound = false;
       execution->masks.clear();
@@ -519,6 +546,7 @@ bool Relay::OnOurs(const wire::Message& message) {
 }
 
 void Relay::FinishExecution(Execution* execution, std::string_view outcome) {
+  CollectFound(execution);
   if (!std::exchange(execution->finished, true)) audit_.Outcome(*execution, outcome);
 }
 

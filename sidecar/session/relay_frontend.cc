@@ -341,6 +341,7 @@ Task<bool> Relay::HandleFunctionCall(wire::Message message) {
   plan->decisions.push_back(control->policy->Judge(info_.identity.subject, info_.identity.target, info_.identity.intent,
                                                    statement, *catalog));
   plan->verdict = plan->decisions[0].verdict;
+  plan->detects = plan->decisions[0].detects();
   plan->strict_audit = true;
   plan->sensitive = true;
   plan->policy_revision = control->policy_revision;

@@ -658,6 +658,43 @@ TEST_F(GateTest, EveryForwardedExecutionHasIntentBeforeOutcome) {
   EXPECT_THAT(outcomes, ::testing::ElementsAre("completed", "failed22012", "completed"));
 }
 
+TEST_F(GateTest, DetectorsMaskWhatTheyFindInTextAndTheOutcomeCountsIt) {
+  uplink_->SetPolicy(std::string(kPolicy) +
+                     "detect: [{find: [email], on_hit: alarm}, {find: [card], columns: [app.orders.*]}]\n");
+  const char* sql =
+      "select 'to ann@example.com'::text as note, array['x', 'b@example.com'] as tags, 7 as n, '4111111111111111' as c";
+  {
+    const Conn conn = Open();
+    const Result simple = Query(conn, sql);
+    ASSERT_EQ(PQntuples(simple.get()), 1) << Message(simple);
+    EXPECT_STREQ(PQgetvalue(simple.get(), 0, 0), "to [email redacted]");
+    EXPECT_STREQ(PQgetvalue(simple.get(), 0, 1), "{x,\"[email redacted]\"}");
+    EXPECT_STREQ(PQgetvalue(simple.get(), 0, 2), "7");
+    EXPECT_STREQ(PQgetvalue(simple.get(), 0, 3), "4111111111111111");
+    const Result binary(PQexecParams(conn.get(), sql, 0, nullptr, nullptr, nullptr, nullptr, 1));
+    ASSERT_EQ(PQntuples(binary.get()), 1) << Message(binary);
+    EXPECT_STREQ(PQgetvalue(binary.get(), 0, 0), "to [email redacted]");
+    const std::string tags(PQgetvalue(binary.get(), 0, 1), static_cast<size_t>(PQgetlength(binary.get(), 0, 1)));
+    EXPECT_THAT(tags, HasSubstr("[email redacted]"));
+    EXPECT_THAT(tags, Not(HasSubstr("b@example")));
+    const Result copy = Query(conn, "copy (select 1, 'ann@example.com'::text, 'quiet'::text) to stdout (format csv)");
+    ASSERT_EQ(PQresultStatus(copy.get()), PGRES_COPY_OUT) << Message(copy);
+    std::string rows;
+    for (char* line = nullptr; PQgetCopyData(conn.get(), &line, 0) > 0; PQfreemem(line)) rows += line;
+    EXPECT_EQ(rows, "1,[email redacted],quiet\n");
+  }
+  gateway_->Drain(absl::Seconds(5));
+  std::vector<std::string> found;
+  int alarms = 0;
+  for (const auto& record : Records()) {
+    if (record.kind() == v1::STATEMENT_OUTCOME) found.insert(found.end(), record.masks().begin(), record.masks().end());
+    if (record.kind() == v1::ALARM && record.action() == "DETECTED") ++alarms;
+  }
+  EXPECT_THAT(found, ::testing::ElementsAre("note: 1 email", "tags: 1 email", "note: 1 email", "tags: 1 email",
+                                            "text: 1 email"));
+  EXPECT_EQ(alarms, 5);
+}
+
 // kPolicy with placeholders for what is masked.
 std::string PlaceholderPolicy() {
   std::string policy = kPolicy;
