@@ -79,6 +79,7 @@ class PolicyLint {
     }
     for (const CompiledRule& rule : compiled_.rules) {
       CheckShadowed(rule);
+      CheckShadowedByOthers(rule);
       CheckGrants(rule);
       CheckUse(rule);
       if (catalog_ != nullptr) CheckNames(rule);
