@@ -67,8 +67,7 @@ class SidecarService final : public v1::SidecarService::CallbackService {
   grpc::ServerUnaryReactor* WithdrawApproval(grpc::CallbackServerContext* context,
                                              const v1::WithdrawApprovalRequest* request,
                                              v1::Approval* response) override;
-  grpc::ServerUnaryReactor* AttachPreview(grpc::CallbackServerContext* context,
-                                          const v1::AttachPreviewRequest* request,
+  grpc::ServerUnaryReactor* AttachPreview(grpc::CallbackServerContext* context, const v1::AttachPreviewRequest* request,
                                           v1::AttachPreviewResponse* response) override;
 
  private:
