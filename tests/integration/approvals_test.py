@@ -4,6 +4,7 @@ import hmac
 import http.server
 import json
 import os
+import signal
 import pty
 import random
 import re
@@ -269,6 +270,24 @@ class Revoked(ApprovalsCase):
         late = self.approve(asked["id"], check=False)
         self.assertEqual(late.returncode, 1)
         self.assertEqual(self.show(asked["id"])["state"], "APPROVAL_CANCELLED")
+
+
+class Restart(ApprovalsCase):
+    def test_a_held_statement_outlives_the_control_planes_restart(self):
+        self.stack.behind("create table if not exists app.outlived (id int); insert into app.outlived values (1), (2)")
+        held = Held(self.stack, self.stack.token("select,delete"), "delete from app.outlived where id = 2")
+        asked = self.pending(lambda a: "outlived" in a["statement"])
+        control_plane = int(self.stack.env["POSTERN_CONTROLPLANE_PID"])
+        os.kill(control_plane, signal.SIGKILL)
+        rig.await_end(control_plane)
+        self.stack.up()
+        self.assertIsNone(held.error)
+        self.assertEqual(self.show(asked["id"])["state"], "APPROVAL_PENDING")
+        self.approve(asked["id"])
+        held.end(60)
+        self.assertIsNone(held.error)
+        self.assertEqual(held.rowcount, 1)
+        self.assertEqual(self.stack.behind("select id from app.outlived"), [["1"]])
 
 
 class CountingProxy:
