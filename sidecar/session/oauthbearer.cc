@@ -1,5 +1,6 @@
 #include "sidecar/session/oauthbearer.h"
 
+#include <algorithm>
 #include <cctype>
 #include <optional>
 
@@ -54,7 +55,7 @@ absl::StatusOr<crypto::Secret> ReadAuth(std::string_view value) {
   value.remove_prefix(kScheme.size());
   value.remove_prefix(std::min(value.find_first_not_of(' '), value.size()));
   if (!IsBearerToken(value)) return MalformedBearer("auth holds no bearer token");
-  return crypto::Secret(std::string(value));
+  return crypto::Secret(value);
 }
 
 }  // namespace
