@@ -349,18 +349,17 @@ std::shared_ptr<const sidecar::Plan> Relay::JudgePrepared(const std::string& nam
   // EXECUTE of a name that SQL gave depends on what stands behind it.
   if (prepared->by_sql) return JudgeText(fmt::format("EXECUTE {}", QuoteIdentifiers({name})));
   // These make a judgement one of this moment only.
-  if (state_.search_path_uncertain() || state_.catalog_changed_in_transaction()) {
-    std::shared_ptr<const sidecar::Plan> plan = JudgeText(prepared->text);
-    return plan->changed == nullptr ? plan : RefusedAsPrepared(*plan);
-  }
+  const bool passing = state_.search_path_uncertain() || state_.catalog_changed_in_transaction();
   constexpr size_t kMostRemembered = 256;
   auto& remembered = NowGrounds().prepared;
-  if (const auto known = remembered.find(prepared); known != remembered.end()) return known->second;
+  if (!passing) {
+    if (const auto known = remembered.find(prepared); known != remembered.end()) return known->second;
+  }
   std::shared_ptr<const sidecar::Plan> plan = JudgeText(prepared->text);
   // The server has the text, so that it cannot be changed any more.
   if (plan->changed != nullptr) plan = RefusedAsPrepared(*plan);
   // One that names statements or cursors of the session is judged by what those are at the time.
-  if (plan->local) return plan;
+  if (passing || plan->local) return plan;
   if (remembered.size() >= kMostRemembered) remembered.clear();
   remembered.emplace(prepared, plan);
   return plan;
